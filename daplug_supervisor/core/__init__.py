@@ -1,0 +1,1 @@
+"""What follows from what: plain functions over plain data. No clock, randomness, disk, process or asyncio."""

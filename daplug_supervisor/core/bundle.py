@@ -1,0 +1,53 @@
+"""What an attempt gets (`Bundle`), what is started for it (`Command`), and what its worker judges it by (`Evidence`)."""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+
+from daplug_supervisor.core.plan import Assignment, Task
+from daplug_supervisor.core.results import Exit
+
+
+class Bundle(Struct, frozen=True):
+    """Everything an attempt gets. All paths are absolute.
+
+    `directory` is the attempt's own, in the state directory; `target` the directory that the run is about; `cwd`
+    where the attempt works; `prompt_file` the copy of its prompt, for a task that has one; `previous` says in one
+    line why the attempt before this one did not do.
+    """
+
+    run: str
+    task: str
+    number: int
+    token: str
+    directory: str
+    target: str
+    cwd: str
+    spec: Task
+    assignment: Assignment
+    prompt_file: str | None = None
+    branch: str | None = None
+    previous: str = ""
+    options: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """``run/task#number``."""
+        return f"{self.run}/{self.task}#{self.number}"
+
+
+class Command(Struct, frozen=True):
+    """What to start. `env` is added to the supervisor's own environment; standard input is always empty."""
+
+    argv: tuple[str, ...]
+    env: dict[str, str] = field(default_factory=dict)
+    cwd: str | None = None
+
+
+class Evidence(Struct, frozen=True):
+    """What is known when the process tree has ended. `stdout` and `stderr` are the last bytes of its output."""
+
+    bundle: Bundle
+    exit: Exit
+    stdout: bytes = b""
+    stderr: bytes = b""

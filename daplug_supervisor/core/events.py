@@ -1,0 +1,323 @@
+"""Events: the journalled facts. State is their fold (`core.state`); which may follow which is in `core.machine`.
+
+A kind's name and fields are a file format: a released kind keeps its meaning; a changed one gets a new `version`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import msgspec
+from msgspec import Struct
+
+from daplug_supervisor.core.plan import Plan, Task
+from daplug_supervisor.core.results import Outcome, OutcomeKind, Result
+
+HaltedBy = Literal["stop_file", "command", "signal", "failure", "timeout", "provider", "caller"]
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+
+
+class Event(Struct, frozen=True, omit_defaults=True, tag_field="kind", tag=_snake):
+    """Base of all events."""
+
+    version: ClassVar[int] = 1
+
+    @property
+    def kind(self) -> str:
+        """The name under which the journal keeps it."""
+        return str(self.__struct_config__.tag)
+
+
+class TaskEvent(Event, frozen=True):
+    """An event of one task; all of them move the state machine."""
+
+    task: str
+
+
+# --- of the state directory -------------------------------------------------------------------------------------
+
+
+class SupervisorStarted(Event, frozen=True):
+    """A supervisor took the state directory."""
+
+    pid: int
+    boot: str
+    release: str
+
+
+class SupervisorStopped(Event, frozen=True):
+    """A supervisor let go of the state directory in good order; `running` attempts live on."""
+
+    running: int = 0
+
+
+class CommandAnswered(Event, frozen=True):
+    """A command from the inbox was applied, or refused with a reason. `id` is the command's own."""
+
+    id: str
+    verb: str
+    applied: bool
+    message: str = ""
+
+
+# --- of a run ---------------------------------------------------------------------------------------------------
+
+
+class RunSubmitted(Event, frozen=True):
+    """A plan was taken on. `source` is the file it came from, as text for people."""
+
+    plan: Plan
+    target: str
+    source: str = ""
+
+
+class PlanChanged(Event, frozen=True):
+    """The plan was edited between two starts: what has not started follows the new one."""
+
+    plan: Plan
+    summary: tuple[str, ...] = ()
+
+
+class TaskAdded(Event, frozen=True):
+    """A task was added to a run."""
+
+    id: str
+    spec: Task
+
+
+class RunStarted(Event, frozen=True):
+    """A supervisor began, or went on with, driving the run. `only` and `parallel` hold until the next start."""
+
+    only: tuple[str, ...] = ()
+    parallel: int | None = None
+
+
+class HaltRequested(Event, frozen=True):
+    """No new starts; what runs may finish."""
+
+    reason: str
+    by: HaltedBy
+    running: tuple[str, ...] = ()
+
+
+class Halted(Event, frozen=True):
+    """The last running attempt has ended after a halt was requested."""
+
+
+class Resumed(Event, frozen=True):
+    """The halt was lifted."""
+
+    by: str = ""
+
+
+class ProviderRested(Event, frozen=True):
+    """A pool takes nothing until `until` (UTC, seconds since the epoch)."""
+
+    provider: str
+    until: float
+    reason: str = ""
+
+
+class ProviderStopped(Event, frozen=True):
+    """A pool takes nothing until a person resumes it."""
+
+    provider: str
+    reason: str
+
+
+class ProviderResumed(Event, frozen=True):
+    """A stopped or resting pool takes tasks again."""
+
+    provider: str
+
+
+class RunFinished(Event, frozen=True):
+    """Nothing more can happen in this run by itself."""
+
+
+# --- of a task --------------------------------------------------------------------------------------------------
+
+
+class AttemptStarted(TaskEvent, frozen=True):
+    """A try was decided on. `token` is unique in the world: it names the attempt where others share a namespace."""
+
+    number: int
+    token: str
+    provider: str
+
+
+class AttemptSpawned(TaskEvent, frozen=True):
+    """A shim holds the attempt at its start gate: durable before the gate opens.
+
+    `deadline` is on the machine's monotonic clock (seconds since boot), None for no timeout.
+    """
+
+    pid: int
+    start: int
+    boot: str
+    deadline: float | None = None
+
+
+class AttemptExited(TaskEvent, frozen=True):
+    """The attempt ended and claims success; the claim is to be verified."""
+
+    result: Result
+
+
+class VerificationPassed(TaskEvent, frozen=True):
+    """All that the plan asks as proof was found true by us."""
+
+
+class Landed(TaskEvent, frozen=True):
+    """The work is where the next task finds it."""
+
+
+class RetryScheduled(TaskEvent, frozen=True):
+    """The attempt did not succeed; the task is tried again, not before `not_before` (UTC, seconds)."""
+
+    result: Result
+    not_before: float = 0.0
+    uses_try: bool = True
+    provider: str | None = None
+
+
+class TaskFailed(TaskEvent, frozen=True):
+    """All tries are used up, or another one could not help."""
+
+    result: Result
+
+
+class TaskStuck(TaskEvent, frozen=True):
+    """A person must decide; `remedy` says what about."""
+
+    result: Result
+    remedy: str = ""
+
+
+class CancelRequested(TaskEvent, frozen=True):
+    """A running task is to be stopped and cancelled."""
+
+    reason: str = ""
+
+
+class TaskCancelled(TaskEvent, frozen=True):
+    """It will not be done; dependents stay blocked."""
+
+    reason: str = ""
+
+
+class TaskSkipped(TaskEvent, frozen=True):
+    """Go on without it: dependents are satisfied."""
+
+    reason: str = ""
+
+
+class TaskReset(TaskEvent, frozen=True):
+    """Begin again: the tries are counted anew."""
+
+    reason: str = ""
+
+
+class TaskAdopted(TaskEvent, frozen=True):
+    """It was already done when the run began."""
+
+    reason: str = ""
+
+
+class Delegated(TaskEvent, frozen=True):
+    """The task waits for its children and needs no slot."""
+
+
+class ChildrenDone(TaskEvent, frozen=True):
+    """All children of a delegated task are done."""
+
+
+class Approved(TaskEvent, frozen=True):
+    """A person accepts the work."""
+
+    by: str = ""
+
+
+class Rejected(TaskEvent, frozen=True):
+    """A person wants it done again; the remark reaches the next attempt."""
+
+    remark: str
+    by: str = ""
+
+
+AnyEvent = (
+    SupervisorStarted
+    | SupervisorStopped
+    | CommandAnswered
+    | RunSubmitted
+    | PlanChanged
+    | TaskAdded
+    | RunStarted
+    | HaltRequested
+    | Halted
+    | Resumed
+    | ProviderRested
+    | ProviderStopped
+    | ProviderResumed
+    | RunFinished
+    | AttemptStarted
+    | AttemptSpawned
+    | AttemptExited
+    | VerificationPassed
+    | Landed
+    | RetryScheduled
+    | TaskFailed
+    | TaskStuck
+    | CancelRequested
+    | TaskCancelled
+    | TaskSkipped
+    | TaskReset
+    | TaskAdopted
+    | Delegated
+    | ChildrenDone
+    | Approved
+    | Rejected
+)
+
+KINDS: dict[str, type[Event]] = {
+    str(kind.__struct_config__.tag): kind for kind in AnyEvent.__args__ if issubclass(kind, Event)
+}
+
+
+class Entry(Struct, frozen=True):
+    """An event in the journal: its place, its run ('' for the state directory itself), when (UTC, seconds)."""
+
+    seq: int
+    run: str
+    at: float
+    event: Any
+
+    @property
+    def task(self) -> str:
+        """The task that the event is about, or ''."""
+        return getattr(self.event, "task", "")
+
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(AnyEvent)  # type: ignore[arg-type]
+
+
+def encode(event: Event) -> bytes:
+    """The event as JSON, with its kind."""
+    return _encoder.encode(event)
+
+
+def decode(data: bytes | str) -> Event:
+    """The event of a JSON text.
+
+    Raises:
+        msgspec.DecodeError: the text is not JSON.
+        msgspec.ValidationError: it is not an event of this version.
+    """
+    return _decoder.decode(data)
+
+
+__all__ = ["KINDS", "AnyEvent", "Entry", "Event", "Outcome", "OutcomeKind", "TaskEvent", "decode", "encode"]

@@ -1,0 +1,88 @@
+"""Dependency graphs: cycles, stages, critical path. All linear in nodes and edges, none recursive."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+
+Needs = Mapping[str, Iterable[str]]
+"""For each node the nodes that must be finished before it. Every named node must be a key."""
+
+
+def dependents(needs: Needs) -> dict[str, list[str]]:
+    """For each node the nodes that wait for it, in plan order."""
+    found: dict[str, list[str]] = {node: [] for node in needs}
+    for node, before in needs.items():
+        for other in before:
+            found[other].append(node)
+    return found
+
+
+def ordered(needs: Needs) -> list[str]:
+    """The nodes so that each comes after all that it needs; nodes in a cycle, or behind one, are left out."""
+    unmet = {node: len(set(before)) for node, before in needs.items()}
+    after = dependents({node: dict.fromkeys(before) for node, before in needs.items()})
+    ready = deque(node for node, count in unmet.items() if not count)
+    order = []
+    while ready:
+        node = ready.popleft()
+        order.append(node)
+        for other in after[node]:
+            unmet[other] -= 1
+            if not unmet[other]:
+                ready.append(other)
+    return order
+
+
+def cycle(needs: Needs) -> list[str]:
+    """One cycle as ``[a, b, c, a]`` where each needs the next, or an empty list if there is none."""
+    left = dict.fromkeys(needs)
+    for node in ordered(needs):
+        del left[node]
+    if not left:
+        return []
+    node = next(iter(left))
+    path: dict[str, None] = {}
+    while node not in path:
+        path[node] = None
+        node = next(other for other in needs[node] if other in left)
+    nodes = list(path)
+    return [*nodes[nodes.index(node) :], node]
+
+
+def stages(needs: Needs) -> list[list[str]]:
+    """Levels of the graph: the first needs nothing, each later one needs something of the level before it.
+
+    Levels describe a plan; they are not barriers: a task starts as soon as its own needs are met.
+    """
+    level: dict[str, int] = {}
+    found: list[list[str]] = []
+    for node in ordered(needs):
+        depth = 1 + max((level[other] for other in needs[node]), default=-1)
+        level[node] = depth
+        if depth == len(found):
+            found.append([])
+        found[depth].append(node)
+    return found
+
+
+def ranks(needs: Needs, weight: Callable[[str], float]) -> dict[str, float]:
+    """For each node the weight of the heaviest chain that begins with it (its critical-path length)."""
+    after = dependents(needs)
+    rank: dict[str, float] = {}
+    for node in reversed(ordered(needs)):
+        rank[node] = weight(node) + max((rank[other] for other in after[node]), default=0.0)
+    return rank
+
+
+def critical_path(needs: Needs, weight: Callable[[str], float]) -> list[str]:
+    """The heaviest chain from a node without needs to a node that nothing needs, in order; empty for no nodes."""
+    rank = ranks(needs, weight)
+    after = dependents(needs)
+    path: list[str] = []
+    step = [node for node, before in needs.items() if not list(before) and node in rank]
+    while step:
+        node = max(step, key=rank.__getitem__)
+        path.append(node)
+        step = after[node]
+    return path

@@ -1,0 +1,121 @@
+"""What an attempt was worth: the kinds of outcome, and for each kind what follows (design section 9)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from msgspec import Struct
+
+Follow = Literal["verify", "retry", "other", "rest", "stop", "stuck", "fail"]
+"""What follows an outcome.
+
+verify: the attempt claims success, which is looked at; retry: tried again after a backoff; other: tried again by
+another provider, once, else stuck; rest: its provider rests until a time, then it is tried again; stop: its
+provider takes nothing more until a person resumes it; stuck: a person must decide; fail: never again by itself.
+"""
+
+
+class OutcomeKind(StrEnum):
+    """How an attempt ended, as the worker reads it from the evidence."""
+
+    COMPLETED = "completed"
+    RATE_LIMITED = "rate_limited"
+    QUOTA = "quota"
+    OUTAGE = "outage"
+    AUTH = "auth"
+    CONFIGURATION = "configuration"
+    TIMEOUT = "timeout"
+    SILENT = "silent"
+    CRASHED = "crashed"
+    FAILED = "failed"
+    LOST = "lost"
+    INTERRUPTED = "interrupted"
+    MAX_ITERATIONS = "max_iterations"
+    NO_RESULT = "no_result"
+    STALLED = "stalled"
+    UNVERIFIED = "unverified"
+    BLOCKED = "blocked"
+    VERIFY_FAILED = "verify_failed"
+    CONFLICT = "conflict"
+    PLAN_ERROR = "plan_error"
+    BUDGET = "budget"
+
+
+class Rule(Struct, frozen=True):
+    """What a kind of outcome is worth: whether it uses up a try, what follows, and what a person can do."""
+
+    uses_try: bool
+    follow: Follow
+    remedy: str = ""
+
+
+_LOOK = "read the log, mend the cause, then retry the task"
+
+RULES: dict[OutcomeKind, Rule] = {
+    OutcomeKind.COMPLETED: Rule(uses_try=True, follow="verify"),
+    OutcomeKind.RATE_LIMITED: Rule(uses_try=False, follow="rest"),
+    OutcomeKind.QUOTA: Rule(uses_try=False, follow="rest"),
+    OutcomeKind.OUTAGE: Rule(uses_try=False, follow="rest"),
+    OutcomeKind.AUTH: Rule(uses_try=False, follow="stop", remedy="log in to the provider, then resume"),
+    OutcomeKind.CONFIGURATION: Rule(uses_try=False, follow="stop", remedy="mend the set-up, then resume"),
+    OutcomeKind.TIMEOUT: Rule(uses_try=True, follow="retry", remedy="raise the task's timeout, or split it"),
+    OutcomeKind.SILENT: Rule(uses_try=True, follow="retry", remedy=_LOOK),
+    OutcomeKind.CRASHED: Rule(uses_try=True, follow="retry", remedy=_LOOK),
+    OutcomeKind.FAILED: Rule(uses_try=True, follow="retry", remedy=_LOOK),
+    OutcomeKind.LOST: Rule(uses_try=False, follow="retry", remedy="find out what kills it, then retry the task"),
+    OutcomeKind.INTERRUPTED: Rule(uses_try=False, follow="retry"),
+    OutcomeKind.MAX_ITERATIONS: Rule(uses_try=True, follow="retry", remedy="allow more iterations, or split it"),
+    OutcomeKind.NO_RESULT: Rule(uses_try=True, follow="retry", remedy=_LOOK),
+    OutcomeKind.STALLED: Rule(uses_try=True, follow="other", remedy="change the prompt or the model, then retry"),
+    OutcomeKind.UNVERIFIED: Rule(uses_try=True, follow="other", remedy="look at the work, then skip or retry"),
+    OutcomeKind.BLOCKED: Rule(uses_try=True, follow="stuck", remedy="remove what blocks the agent, then retry"),
+    OutcomeKind.VERIFY_FAILED: Rule(uses_try=True, follow="retry", remedy=_LOOK),
+    OutcomeKind.CONFLICT: Rule(uses_try=True, follow="stuck", remedy="resolve the conflict, then retry"),
+    OutcomeKind.PLAN_ERROR: Rule(uses_try=True, follow="fail", remedy="mend the plan or the prompt, then run it"),
+    OutcomeKind.BUDGET: Rule(uses_try=False, follow="stop", remedy="raise the budget, then resume"),
+}
+"""One rule a kind; `core.retry` applies them."""
+
+RETRYABLE = frozenset(kind for kind, rule in RULES.items() if rule.follow != "fail")
+"""Kinds after which `task retry` needs no ``--force``."""
+
+
+class Outcome(Struct, frozen=True, omit_defaults=True):
+    """How an attempt ended, and why in one line.
+
+    `retry_at` is a time stated by the provider (UTC, seconds since the epoch). `claim` is what the agent says of
+    itself, kept as it is and never believed.
+    """
+
+    kind: OutcomeKind
+    detail: str = ""
+    retry_at: float | None = None
+    claim: dict[str, object] | None = None
+
+
+class Exit(Struct, frozen=True, omit_defaults=True):
+    """How a process tree ended: the exit code, or minus the signal's number; None if it is not known.
+
+    `stopped` says why the shim ended it: ``request`` (the supervisor asked), ``deadline`` (the hard deadline), or
+    empty. `error` says why it could not be started. Times are seconds, `max_rss` is bytes.
+    """
+
+    code: int | None
+    stopped: Literal["", "request", "deadline"] = ""
+    error: str = ""
+    seconds: float = 0.0
+    cpu: float = 0.0
+    max_rss: int = 0
+
+    @property
+    def known(self) -> bool:
+        """Whether there is an exit record; without one the attempt is lost."""
+        return self.code is not None or bool(self.error)
+
+
+class Result(Struct, frozen=True, omit_defaults=True):
+    """What the journal keeps of an ended attempt: the facts and what they were read as."""
+
+    outcome: Outcome
+    exit: Exit

@@ -1,0 +1,89 @@
+"""What follows an attempt that did not succeed: another try, another provider, a rest, or the end.
+
+The wait is exponential with full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter"), drawn from a
+hash of the attempt's name: reproducible, and the same after a restart.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from daplug_supervisor.core import events as ev
+from daplug_supervisor.core.machine import Status
+from daplug_supervisor.core.plan import Retry
+from daplug_supervisor.core.results import RULES, OutcomeKind, Result
+from daplug_supervisor.core.state import Run, TaskState
+
+MAX_LOST = 3
+"""Attempts lost in a row before a person is asked."""
+
+REST_FIRST = 30.0
+REST_LONGEST = 900.0
+"""A resting provider is tried again after 30 s, then after twice as long each time, up to 15 minutes."""
+
+
+def attempt_name(run: str, task: str, number: int) -> str:
+    """The name of an attempt: ``run/task#number``."""
+    return f"{run}/{task}#{number}"
+
+
+def fraction(name: str) -> float:
+    """A number in (0, 1] that follows from `name` alone."""
+    return (int.from_bytes(sha256(name.encode()).digest()[:8]) + 1) / 2**64
+
+
+def delay(name: str, tries: int, retry: Retry) -> float:
+    """Seconds to wait before the next try, after `tries` tries (at least 1): at most ``backoff * 2**(tries-1)``."""
+    longest = min(retry.max_backoff, retry.backoff * 2.0 ** min(tries - 1, 60))
+    return longest * fraction(name)
+
+
+def after_attempt(run: Run, task: TaskState, result: Result, now: float) -> list[ev.Event]:
+    """The events that follow an attempt whose outcome is not success. `now` is UTC seconds."""
+    outcome = result.outcome
+    rule = RULES[outcome.kind]
+    tries = task.tries + (rule.uses_try and task.status is Status.RUNNING)
+    if rule.follow == "fail":
+        return [ev.TaskFailed(task.id, result)]
+    if rule.follow == "stuck":
+        return [ev.TaskStuck(task.id, result, rule.remedy)]
+    if rule.follow == "other":
+        return _elsewhere(run, task, result, tries)
+    if rule.follow in ("rest", "stop"):
+        return _pool_closed(run, task, result, now)
+    if outcome.kind is OutcomeKind.INTERRUPTED:
+        return [ev.RetryScheduled(task.id, result, uses_try=False)]
+    if outcome.kind is OutcomeKind.LOST and task.lost + 1 >= MAX_LOST:
+        return [ev.TaskStuck(task.id, result, rule.remedy)]
+    retry = run.spec(task.id).retry
+    if rule.uses_try and tries >= retry.attempts:
+        return [ev.TaskFailed(task.id, result)]
+    count = max(1, tries if rule.uses_try else task.lost + 1)
+    name = attempt_name(run.id, task.id, task.attempt.number if task.attempt else 0)
+    return [ev.RetryScheduled(task.id, result, now + delay(name, count, retry), rule.uses_try)]
+
+
+def _fallback(run: Run, task: TaskState, now: float | None = None) -> str | None:
+    """The provider that takes over, or None; one that is closed at `now` does not."""
+    for name in run.plan.providers[task.provider].fallback:
+        if now is None or not run.pools[name].closed(now):
+            return name
+    return None
+
+
+def _elsewhere(run: Run, task: TaskState, result: Result, tries: int) -> list[ev.Event]:
+    other = None if task.moved or tries >= run.spec(task.id).retry.attempts else _fallback(run, task)
+    if other is None:
+        return [ev.TaskStuck(task.id, result, RULES[result.outcome.kind].remedy)]
+    return [ev.RetryScheduled(task.id, result, provider=other)]
+
+
+def _pool_closed(run: Run, task: TaskState, result: Result, now: float) -> list[ev.Event]:
+    outcome, pool = result.outcome, run.pools[task.provider]
+    retried = ev.RetryScheduled(task.id, result, uses_try=False, provider=_fallback(run, task, now))
+    if RULES[outcome.kind].follow == "stop":
+        return [retried, ev.ProviderStopped(pool.name, outcome.detail)]
+    until = outcome.retry_at
+    if until is None or until <= now:
+        until = now + min(REST_LONGEST, REST_FIRST * 2.0 ** min(pool.rests, 10))
+    return [retried, ev.ProviderRested(pool.name, until, outcome.detail)]
