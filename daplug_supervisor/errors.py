@@ -7,6 +7,7 @@
     │   ├── PlanError         exit 2   the plan has problems, each with file, line, column, field, remedy
     │   └── NotPossibleError  exit 2   a command that the state of the task or run does not allow
     ├── StateDirectoryError   exit 2   the state directory is missing or cannot be used
+    ├── HaltedError           exit 3   the run was halted by a person, and `resume` was not said
     ├── BusyError             exit 4   another supervisor holds the state directory
     ├── JournalError          exit 5   the journal is damaged, newer, or cannot be written
     └── LaunchError           exit 1   processes cannot be started on this machine
@@ -89,6 +90,13 @@ class StateDirectoryError(SupervisorError):
 
     exit_code = EXIT_USAGE
     code = "state_directory"
+
+
+class HaltedError(SupervisorError):
+    """The run was halted by a person: only `resume` goes on with it."""
+
+    exit_code = EXIT_HALTED
+    code = "halted"
 
 
 class BusyError(SupervisorError):

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from msgspec import Struct, field
 
 from daplug_supervisor.core.bundle import Bundle, Command, Evidence
 from daplug_supervisor.core.events import Entry, Event
+from daplug_supervisor.core.plan import Assignment
 from daplug_supervisor.core.results import Exit, Outcome
 
 
@@ -33,6 +34,18 @@ class RunMark(Struct, frozen=True):
     finished: bool
 
 
+class Durable(Protocol):
+    """A group of events on its way to the disk."""
+
+    async def wait(self) -> None:
+        """Wait until it is there.
+
+        Raises:
+            JournalError: it will never be; the journal takes nothing more.
+        """
+        ...
+
+
 class Journal(Protocol):
     """The append-only log of events. One writer; nobody acts on an event before it is durable."""
 
@@ -48,11 +61,13 @@ class Journal(Protocol):
         """Make durable what was appended, and let go."""
         ...
 
-    def append(self, run: str, at: float, events: Sequence[Event]) -> tuple[list[Entry], Awaitable[None]]:
-        """Queue events, in order, and return them as entries with an awaitable that ends when they are durable.
+    def append(self, run: str, at: float, events: Sequence[Event]) -> tuple[list[Entry], Durable]:
+        """Queue events, in order, and return them as entries with the group that they go to the disk in.
 
-        All events that wait at the same moment become durable together, or not at all. The awaitable raises
-        `JournalError` if that fails; after that the journal takes nothing more.
+        All events that wait at the same moment become durable together, or not at all.
+
+        Raises:
+            JournalError: the journal is closed, or has failed before.
         """
         ...
 
@@ -153,8 +168,8 @@ class Worker(Protocol):
     output_wanted: int
     """How many bytes of the end of standard output and of standard error `outcome` wants after exit code 0."""
 
-    def problems(self, bundle_options: Sequence[Bundle]) -> list[str]:
-        """Why it cannot run these tasks here, each with a remedy; empty if it can. Asked before a run starts."""
+    def problems(self, assignments: Sequence[Assignment]) -> list[str]:
+        """Why it cannot run these here, each with a remedy; empty if it can. Asked before a run starts."""
         ...
 
     def command(self, bundle: Bundle) -> Command:

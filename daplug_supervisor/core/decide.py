@@ -9,7 +9,8 @@ from __future__ import annotations
 from msgspec import Struct
 
 from daplug_supervisor.core.events import HaltedBy
-from daplug_supervisor.core.state import Pool, ReadyKey, Run
+from daplug_supervisor.core.model import Pool, ReadyKey, Run
+from daplug_supervisor.core.queues import first
 
 
 class Start(Struct, frozen=True):
@@ -38,52 +39,42 @@ Decision = Start | RequestHalt | ConfirmHalt | Finish
 
 
 def decide(run: Run, now: float) -> Decision | None:
-    """The next decision for a run, or None if it must wait for an event or for `wake_at`. `now` is UTC seconds."""
+    """What to do next, or None: wait for an event or for `wake_at`. `now` is UTC seconds."""
     if run.finished_at is not None:
         return None
     if run.halt is not None:
         return ConfirmHalt() if run.halt.halted_at is None and not run.active else None
+    busy = [pool for pool in run.pools.values() if pool.ready or pool.waiting]
+    halt = _halt(run, busy, now)
+    if halt is not None:
+        return halt
+    if not busy and not run.active:
+        return Finish()
+    return _start(run, now) if run.parallel is None or run.active < run.parallel else None
+
+
+def _halt(run: Run, busy: list[Pool], now: float) -> RequestHalt | None:
+    """Why to start nothing more, although something is left: a failure, the time, or only stopped pools."""
     if run.plan.on_failure == "halt" and run.fresh_failures:
         return RequestHalt("a task did not succeed and the plan says on_failure: halt", "failure")
-    if run.plan.timeout is not None and now >= run.started_at + run.plan.timeout:
-        return RequestHalt(f"the run's timeout of {run.plan.timeout:g} s is over", "timeout")
-    if run.parallel is None or run.active < run.parallel:
-        start = _start(run, now)
-        if start is not None:
-            return start
-    return None if run.active else _idle(run)
+    limit = run.plan.timeout
+    if limit is not None and now >= run.started_at + limit and (busy or run.active):
+        return RequestHalt(f"the run's timeout of {limit:g} s is over", "timeout")
+    if busy and not run.active and all(pool.stopped for pool in busy):
+        reasons = "; ".join(f"provider {pool.name} is stopped: {pool.reason}" for pool in busy)
+        return RequestHalt(reasons, "provider")
+    return None
 
 
 def _start(run: Run, now: float) -> Start | None:
     best: tuple[ReadyKey, str] | None = None
     for pool in run.pools.values():
-        if pool.running >= pool.limit or pool.closed(now):
+        if pool.full or pool.closed(now):
             continue
-        key = _candidate(run, pool, now)
+        key = first(run, pool, now)
         if key is not None and (best is None or key < best[0]):
             best = key, pool.name
     return None if best is None else Start(best[0][-1], best[1])
-
-
-def _candidate(run: Run, pool: Pool, now: float) -> ReadyKey | None:
-    """The task that a pool would start next: the better of the first ready one and the first whose wait is over."""
-    ready = pool.ready[0] if pool.ready else None
-    if not pool.waiting or pool.waiting[0][0] > now:
-        return ready
-    _, order, ticket, name = pool.waiting[0]
-    waited = (-run.plan.tasks[name].priority, -run.tasks[name].rank, order, ticket, name)
-    return waited if ready is None or waited < ready else ready
-
-
-def _idle(run: Run) -> Decision | None:
-    """What to do when no task is at work: wait, halt because only stopped pools have work, or finish."""
-    busy = [pool for pool in run.pools.values() if pool.ready or pool.waiting]
-    if not busy:
-        return Finish()
-    if all(pool.stopped for pool in busy):
-        reasons = "; ".join(f"provider {pool.name} is stopped: {pool.reason}" for pool in busy)
-        return RequestHalt(reasons, "provider")
-    return None
 
 
 def wake_at(run: Run, now: float) -> float | None:
@@ -97,6 +88,6 @@ def wake_at(run: Run, now: float) -> float | None:
         if pool.rest_until > now:
             if pool.ready or pool.waiting:
                 times.append(pool.rest_until)
-        elif pool.waiting and pool.running < pool.limit:
+        elif pool.waiting and not pool.full:
             times.append(pool.waiting[0][0])
     return min((time for time in times if time > now), default=None)

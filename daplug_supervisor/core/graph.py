@@ -10,18 +10,23 @@ Needs = Mapping[str, Iterable[str]]
 
 
 def dependents(needs: Needs) -> dict[str, list[str]]:
-    """For each node the nodes that wait for it, in plan order."""
+    """For each node the nodes that wait for it, in plan order, each once."""
     found: dict[str, list[str]] = {node: [] for node in needs}
     for node, before in needs.items():
-        for other in before:
+        for other in dict.fromkeys(before):
             found[other].append(node)
     return found
 
 
 def ordered(needs: Needs) -> list[str]:
     """The nodes so that each comes after all that it needs; nodes in a cycle, or behind one, are left out."""
-    unmet = {node: len(set(before)) for node, before in needs.items()}
-    after = dependents({node: dict.fromkeys(before) for node, before in needs.items()})
+    unmet: dict[str, int] = {}
+    after: dict[str, list[str]] = {node: [] for node in needs}
+    for node, before in needs.items():
+        once = set(before)  # of one node at a time: large plans are read in little memory
+        unmet[node] = len(once)
+        for other in once:
+            after[other].append(node)
     ready = deque(node for node, count in unmet.items() if not count)
     order = []
     while ready:

@@ -25,8 +25,12 @@ class Status(StrEnum):
 
 
 S = Status
-_ENDED = {ev.TaskReset: S.PENDING}
-_GIVEN_UP = {ev.RetryScheduled: S.PENDING, ev.TaskFailed: S.FAILED, ev.TaskStuck: S.STUCK}
+_ENDED: dict[type[ev.TaskEvent], Status] = {ev.TaskReset: S.PENDING}
+_GIVEN_UP: dict[type[ev.TaskEvent], Status] = {
+    ev.RetryScheduled: S.PENDING,
+    ev.TaskFailed: S.FAILED,
+    ev.TaskStuck: S.STUCK,
+}
 
 TRANSITIONS: dict[Status, dict[type[ev.TaskEvent], Status]] = {
     S.PENDING: {

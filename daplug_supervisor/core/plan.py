@@ -7,13 +7,13 @@ turns those into seconds before a struct is made, so inside the program there is
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-VERSION = 1
+VERSION: Final = 1
 MAX_TASKS = 200_000
-ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}(?!\n)$"
 LOCAL = "local"
 """The built-in provider: plain commands, as many at once as there are processors."""
 
@@ -39,7 +39,7 @@ Count = Annotated[int, Meta(ge=1, le=10_000)]
 DURATION_FIELDS = frozenset({"timeout", "backoff", "max_backoff", "estimate", "grace"})
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd])")
 
 
 def parse_duration(text: str) -> float:
@@ -69,7 +69,7 @@ class Loop(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """
 
     max_iterations: Count = 3
-    completion_marker: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,80}$")] | None = None
+    completion_marker: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,80}(?!\n)$")] | None = None
 
 
 class Provider(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

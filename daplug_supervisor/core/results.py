@@ -7,12 +7,13 @@ from typing import Literal
 
 from msgspec import Struct
 
-Follow = Literal["verify", "retry", "other", "rest", "stop", "stuck", "fail"]
+Follow = Literal["verify", "retry", "other", "rest", "stop", "halt", "stuck", "fail"]
 """What follows an outcome.
 
 verify: the attempt claims success, which is looked at; retry: tried again after a backoff; other: tried again by
 another provider, once, else stuck; rest: its provider rests until a time, then it is tried again; stop: its
-provider takes nothing more until a person resumes it; stuck: a person must decide; fail: never again by itself.
+provider takes nothing more until a person resumes it; halt: nothing more is started in the run, and it is tried
+again when that is resumed; stuck: a person must decide; fail: never again by itself.
 """
 
 
@@ -73,12 +74,26 @@ RULES: dict[OutcomeKind, Rule] = {
     OutcomeKind.VERIFY_FAILED: Rule(uses_try=True, follow="retry", remedy=_LOOK),
     OutcomeKind.CONFLICT: Rule(uses_try=True, follow="stuck", remedy="resolve the conflict, then retry"),
     OutcomeKind.PLAN_ERROR: Rule(uses_try=True, follow="fail", remedy="mend the plan or the prompt, then run it"),
-    OutcomeKind.BUDGET: Rule(uses_try=False, follow="stop", remedy="raise the budget, then resume"),
+    OutcomeKind.BUDGET: Rule(uses_try=False, follow="halt", remedy="raise the budget, then resume"),
 }
 """One rule a kind; `core.retry` applies them."""
 
 RETRYABLE = frozenset(kind for kind, rule in RULES.items() if rule.follow != "fail")
 """Kinds after which `task retry` needs no ``--force``."""
+
+ANSWERED = frozenset(
+    {
+        OutcomeKind.COMPLETED,
+        OutcomeKind.FAILED,
+        OutcomeKind.MAX_ITERATIONS,
+        OutcomeKind.NO_RESULT,
+        OutcomeKind.STALLED,
+        OutcomeKind.UNVERIFIED,
+        OutcomeKind.BLOCKED,
+        OutcomeKind.VERIFY_FAILED,
+    }
+)
+"""Kinds that show that the provider was there and worked."""
 
 
 class Outcome(Struct, frozen=True, omit_defaults=True):

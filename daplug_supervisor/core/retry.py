@@ -10,9 +10,9 @@ from hashlib import sha256
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.machine import Status
+from daplug_supervisor.core.model import Run, TaskState
 from daplug_supervisor.core.plan import Retry
 from daplug_supervisor.core.results import RULES, OutcomeKind, Result
-from daplug_supervisor.core.state import Run, TaskState
 
 MAX_LOST = 3
 """Attempts lost in a row before a person is asked."""
@@ -40,27 +40,47 @@ def delay(name: str, tries: int, retry: Retry) -> float:
 
 def after_attempt(run: Run, task: TaskState, result: Result, now: float) -> list[ev.Event]:
     """The events that follow an attempt whose outcome is not success. `now` is UTC seconds."""
-    outcome = result.outcome
-    rule = RULES[outcome.kind]
-    tries = task.tries + (rule.uses_try and task.status is Status.RUNNING)
+    rule = RULES[result.outcome.kind]
+    if task.cancelling and task.status is not Status.LANDING:
+        return [ev.TaskCancelled(task.id, task.reason)]
     if rule.follow == "fail":
         return [ev.TaskFailed(task.id, result)]
     if rule.follow == "stuck":
-        return [ev.TaskStuck(task.id, result, rule.remedy)]
+        return [_stuck(task, result)]
     if rule.follow == "other":
-        return _elsewhere(run, task, result, tries)
-    if rule.follow in ("rest", "stop"):
-        return _pool_closed(run, task, result, now)
-    if outcome.kind is OutcomeKind.INTERRUPTED:
-        return [ev.RetryScheduled(task.id, result, uses_try=False)]
-    if outcome.kind is OutcomeKind.LOST and task.lost + 1 >= MAX_LOST:
-        return [ev.TaskStuck(task.id, result, rule.remedy)]
-    retry = run.spec(task.id).retry
-    if rule.uses_try and tries >= retry.attempts:
-        return [ev.TaskFailed(task.id, result)]
-    count = max(1, tries if rule.uses_try else task.lost + 1)
+        return [_elsewhere(run, task, result)]
+    if rule.follow in ("verify", "retry"):
+        return [_again(run, task, result, now)]
+    return _closed(run, task, result, now)
+
+
+def _tries(task: TaskState, result: Result) -> int:
+    """The tries, this one included; one that ended with a claim of success has been counted."""
+    return task.tries + (RULES[result.outcome.kind].uses_try and task.status is Status.RUNNING)
+
+
+def _stuck(task: TaskState, result: Result) -> ev.TaskStuck:
+    return ev.TaskStuck(task.id, result, RULES[result.outcome.kind].remedy)
+
+
+def _again(run: Run, task: TaskState, result: Result, now: float) -> ev.Event:
+    kind, retry = result.outcome.kind, run.spec(task.id).retry
+    if kind is OutcomeKind.INTERRUPTED:
+        return ev.RetryScheduled(task.id, result, uses_try=False)
+    if kind is OutcomeKind.LOST and task.lost + 1 >= MAX_LOST:
+        return _stuck(task, result)
+    uses_try, tries = RULES[kind].uses_try, _tries(task, result)
+    if uses_try and tries >= retry.attempts:
+        return ev.TaskFailed(task.id, result)
+    count = max(1, tries) if uses_try else task.lost + 1
     name = attempt_name(run.id, task.id, task.attempt.number if task.attempt else 0)
-    return [ev.RetryScheduled(task.id, result, now + delay(name, count, retry), rule.uses_try)]
+    return ev.RetryScheduled(task.id, result, now + delay(name, count, retry), uses_try)
+
+
+def _elsewhere(run: Run, task: TaskState, result: Result) -> ev.Event:
+    spent = task.rerouted or _tries(task, result) >= run.spec(task.id).retry.attempts
+    other = None if spent else _fallback(run, task)
+    return _stuck(task, result) if other is None else ev.RetryScheduled(task.id, result, provider=other)
 
 
 def _fallback(run: Run, task: TaskState, now: float | None = None) -> str | None:
@@ -71,19 +91,18 @@ def _fallback(run: Run, task: TaskState, now: float | None = None) -> str | None
     return None
 
 
-def _elsewhere(run: Run, task: TaskState, result: Result, tries: int) -> list[ev.Event]:
-    other = None if task.moved or tries >= run.spec(task.id).retry.attempts else _fallback(run, task)
-    if other is None:
-        return [ev.TaskStuck(task.id, result, RULES[result.outcome.kind].remedy)]
-    return [ev.RetryScheduled(task.id, result, provider=other)]
-
-
-def _pool_closed(run: Run, task: TaskState, result: Result, now: float) -> list[ev.Event]:
+def _closed(run: Run, task: TaskState, result: Result, now: float) -> list[ev.Event]:
+    """Nothing is wrong with the task: its provider rests or is stopped, or the run is halted."""
     outcome, pool = result.outcome, run.pools[task.provider]
+    rule = RULES[outcome.kind]
+    if rule.follow == "halt":
+        reason = f"{outcome.detail or outcome.kind}: {rule.remedy}"
+        return [ev.RetryScheduled(task.id, result, uses_try=False), ev.HaltRequested(reason, "failure")]
     retried = ev.RetryScheduled(task.id, result, uses_try=False, provider=_fallback(run, task, now))
-    if RULES[outcome.kind].follow == "stop":
+    if rule.follow == "stop":
         return [retried, ev.ProviderStopped(pool.name, outcome.detail)]
     until = outcome.retry_at
     if until is None or until <= now:
-        until = now + min(REST_LONGEST, REST_FIRST * 2.0 ** min(pool.rests, 10))
+        first = now + min(REST_LONGEST, REST_FIRST * 2.0 ** min(pool.rests, 10))
+        until = pool.rest_until if pool.rest_until > now else first
     return [retried, ev.ProviderRested(pool.name, until, outcome.detail)]

@@ -1,0 +1,147 @@
+"""What the state is made of: runs, their tasks, and their pools. `core.state` fills it, and nothing else changes it."""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+
+from daplug_supervisor.core import events as ev
+from daplug_supervisor.core.machine import ACTIVE, Status
+from daplug_supervisor.core.plan import Plan, Task
+from daplug_supervisor.core.results import Result
+
+ReadyKey = tuple[int, float, int, int, str]
+"""-priority, -rank, order, ticket, task: the smallest goes first."""
+
+WaitingKey = tuple[float, int, int, str]
+"""not before, order, ticket, task."""
+
+
+class Attempt(Struct):
+    """The current or last try at a task. `pid`, `start` and `boot` identify its shim once it is spawned."""
+
+    number: int
+    token: str
+    provider: str
+    at: float
+    spawned_at: float = 0.0
+    pid: int = 0
+    start: int = 0
+    boot: str = ""
+    deadline: float | None = None
+
+
+class Past(Struct, frozen=True):
+    """An ended attempt, for reports. Times are UTC seconds."""
+
+    number: int
+    provider: str
+    at: float
+    ended_at: float
+    result: Result
+
+
+class TaskState(Struct):
+    """What is known of a task.
+
+    `tries` counts the attempts that used one up, `lost` those lost in a row. `moved`: a fallback has taken the task
+    over from the provider that the plan names; `rerouted`: because of its own outcome, which is done once.
+    """
+
+    id: str
+    order: int
+    provider: str
+    status: Status = Status.PENDING
+    unmet: int = 0
+    rank: float = 0.0
+    ticket: int = 0
+    tries: int = 0
+    lost: int = 0
+    moved: bool = False
+    rerouted: bool = False
+    not_before: float = 0.0
+    changed_at: float = 0.0
+    attempt: Attempt | None = None
+    past: tuple[Past, ...] = ()
+    cancelling: bool = False
+    reason: str = ""
+    remedy: str = ""
+
+    @property
+    def last(self) -> Result | None:
+        """The result of the latest ended attempt."""
+        return self.past[-1].result if self.past else None
+
+
+class Pool(Struct):
+    """A provider in a run: its limit, what it runs, and the heaps of what it could run.
+
+    `rests` counts the rests in a row; `probing` means that nothing has shown yet that an outage is over.
+    """
+
+    name: str
+    limit: int
+    running: int = 0
+    rest_until: float = 0.0
+    rests: int = 0
+    probing: bool = False
+    stopped: bool = False
+    reason: str = ""
+    ready: list[ReadyKey] = field(default_factory=list)
+    waiting: list[WaitingKey] = field(default_factory=list)
+
+    @property
+    def full(self) -> bool:
+        """Whether it runs as many as it may: its limit, or one probe at a time after an outage."""
+        return self.running >= (1 if self.probing else self.limit)
+
+    def closed(self, now: float) -> bool:
+        """Whether it takes nothing at the moment, whatever its limit."""
+        return self.stopped or self.rest_until > now
+
+
+class Halt(Struct, frozen=True):
+    """A requested halt. `halted_at` is when the last running attempt had ended."""
+
+    requested_at: float
+    by: ev.HaltedBy
+    reason: str
+    running: tuple[str, ...] = ()
+    halted_at: float | None = None
+
+
+class Run(Struct):
+    """One execution of a plan. `counts` has a number for every status; `after` the dependents of every task."""
+
+    id: str
+    plan: Plan
+    target: str
+    source: str
+    submitted_at: float
+    tasks: dict[str, TaskState] = field(default_factory=dict)
+    after: dict[str, list[str]] = field(default_factory=dict)
+    pools: dict[str, Pool] = field(default_factory=dict)
+    counts: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(Status, 0))
+    only: frozenset[str] = frozenset()
+    parallel: int | None = None
+    started_at: float = 0.0
+    starts: int = 0
+    fresh_failures: int = 0
+    halt: Halt | None = None
+    finished_at: float | None = None
+
+    @property
+    def active(self) -> int:
+        """How many tasks have a slot."""
+        return sum(self.counts[status] for status in ACTIVE)
+
+    def spec(self, task: str) -> Task:
+        """What the plan says of a task."""
+        return self.plan.tasks[task]
+
+
+class State(Struct):
+    """All runs that were loaded, and what the state directory itself went through. `seq` is the last event's."""
+
+    runs: dict[str, Run] = field(default_factory=dict)
+    seq: int = 0
+    supervisor: ev.SupervisorStarted | None = None

@@ -1,0 +1,157 @@
+"""The indexes of a run: unmet needs, ranks, and the heaps of the pools. They are what keeps a decision at O(log n).
+
+An entry of a heap is valid while its ticket is that of its task; the top of every heap is valid, always.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from heapq import heapify, heappop, heappush
+from typing import Any
+
+from daplug_supervisor.core.graph import cycle, dependents, ranks
+from daplug_supervisor.core.machine import ACTIVE, SATISFIED, Status
+from daplug_supervisor.core.model import Pool, ReadyKey, Run, TaskState, WaitingKey
+from daplug_supervisor.core.plan import Plan
+
+
+def provider_of(plan: Plan, task: str) -> str:
+    """The provider that the plan gives a task. Loaders always write one into the task."""
+    name = plan.tasks[task].provider
+    assert name is not None, "a loaded plan names a provider for every task"  # noqa: S101
+    return name
+
+
+def flaw(plan: Plan) -> str:
+    """Why a plan cannot be indexed, or ''. Loaders refuse such plans, so this speaks of a damaged journal."""
+    for name, provider in plan.providers.items():
+        for other in provider.fallback:
+            if other not in plan.providers:
+                return f"provider {name!r} falls back to {other!r}, which there is not"
+    for name, spec in plan.tasks.items():
+        if spec.provider not in plan.providers:
+            return f"task {name!r} names no provider of the plan"
+        for other in spec.needs:
+            if other not in plan.tasks:
+                return f"task {name!r} needs {other!r}, which there is not"
+    found = cycle({name: spec.needs for name, spec in plan.tasks.items()})
+    return f"tasks need each other: {' -> '.join(found)}" if found else ""
+
+
+def index(run: Run) -> None:
+    """Build all that follows from the plan: states of new tasks, dependents, ranks, pools and their heaps."""
+    plan = run.plan
+    needs = {name: spec.needs for name, spec in plan.tasks.items()}
+    run.after = dependents(needs)
+    rank = ranks(needs, lambda name: plan.tasks[name].estimate or 1.0)
+    before = run.tasks
+    run.tasks = {}
+    run.counts = dict.fromkeys(Status, 0)
+    for order, name in enumerate(plan.tasks):
+        task = before.get(name) or TaskState(name, order, provider_of(plan, name), changed_at=run.submitted_at)
+        if task.provider not in plan.providers:
+            task.provider, task.moved = provider_of(plan, name), False
+        elif task.status is Status.PENDING and not task.moved:
+            task.provider = provider_of(plan, name)
+        task.order, task.rank = order, rank[name]
+        run.tasks[name] = task
+        run.counts[task.status] += 1
+    for name, task in run.tasks.items():
+        task.unmet = sum(run.tasks[other].status not in SATISFIED for other in set(plan.tasks[name].needs))
+    requeue(run)
+
+
+def requeue(run: Run) -> None:
+    """Build the pools and fill their heaps anew."""
+    before = run.pools
+    run.pools = {}
+    for name, provider in run.plan.providers.items():
+        pool = before.get(name) or Pool(name, provider.parallel)
+        pool.limit, pool.running, pool.ready, pool.waiting = provider.parallel, 0, [], []
+        run.pools[name] = pool
+    for task in run.tasks.values():
+        if task.status in ACTIVE and task.attempt is not None:
+            run.pools[task.attempt.provider].running += 1
+        elif task.status is Status.PENDING:
+            queue(run, task)
+    for pool in run.pools.values():
+        heapify(pool.ready)
+        heapify(pool.waiting)
+
+
+def queue(run: Run, task: TaskState) -> None:
+    """Put a pending task whose needs are met where its pool finds it; then the run is not finished."""
+    if task.unmet or (run.only and task.id not in run.only):
+        return
+    run.finished_at = None
+    pool = run.pools[task.provider]
+    task.ticket += 1
+    if task.not_before:
+        heappush(pool.waiting, (task.not_before, task.order, task.ticket, task.id))
+    else:
+        heappush(pool.ready, ready_key(run, task))
+
+
+def unqueue(run: Run, task: TaskState) -> None:
+    """Make the entry of a task invalid, if it has one."""
+    task.ticket += 1
+    pool = run.pools[task.provider]
+    _settle(run, pool.ready)
+    _settle(run, pool.waiting)
+
+
+def satisfy(run: Run, task: TaskState, change: int) -> None:
+    """Tell the dependents of a task that it no longer holds them back (1), does so again (-1), or neither (0)."""
+    if not change:
+        return
+    for name in run.after[task.id]:
+        other = run.tasks[name]
+        was_ready = not other.unmet
+        other.unmet -= change
+        if other.status is Status.PENDING:
+            if not other.unmet:
+                queue(run, other)
+            elif was_ready:
+                unqueue(run, other)
+
+
+def promote(run: Run, pool: Pool, now: float) -> None:
+    """Move the tasks whose wait is over among the ready ones."""
+    while pool.waiting and pool.waiting[0][0] <= now:
+        *_, ticket, name = heappop(pool.waiting)
+        task = run.tasks[name]
+        if task.ticket == ticket:
+            heappush(pool.ready, ready_key(run, task))
+    _settle(run, pool.waiting)
+
+
+def first(run: Run, pool: Pool, now: float) -> ReadyKey | None:
+    """The best of the ready tasks and of those whose wait is over."""
+    best = pool.ready[0] if pool.ready else None
+    for *_, ticket, name in _due(pool.waiting, now):
+        task = run.tasks[name]
+        if task.ticket == ticket:
+            key = ready_key(run, task)
+            best = key if best is None or key < best else best
+    return best
+
+
+def ready_key(run: Run, task: TaskState) -> ReadyKey:
+    """The place of a task among the ready ones."""
+    return -run.plan.tasks[task.id].priority, -task.rank, task.order, task.ticket, task.id
+
+
+def _due(heap: list[WaitingKey], now: float) -> Iterator[WaitingKey]:
+    """The entries not after `now`, in no order. They are a subtree at the top: no other entry is looked at twice."""
+    places = [0]
+    while places:
+        place = places.pop()
+        if place < len(heap) and heap[place][0] <= now:
+            yield heap[place]
+            places += 2 * place + 1, 2 * place + 2
+
+
+def _settle(run: Run, heap: list[Any]) -> None:
+    """Drop what is no longer valid from the top of a heap."""
+    while heap and run.tasks[heap[0][-1]].ticket != heap[0][-2]:
+        heappop(heap)

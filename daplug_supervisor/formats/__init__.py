@@ -1,0 +1,1 @@
+"""Foreign plan formats to Plan: YAML, JSON, daplug prompts."""

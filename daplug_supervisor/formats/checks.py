@@ -1,0 +1,197 @@
+"""What must hold across a whole plan. All linear in tasks and needs, whatever the plan says.
+
+The plan is complete (`formats.resolve`), but may name things that do not exist.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from daplug_supervisor.core import graph
+from daplug_supervisor.core.plan import MAX_TASKS, Assignment, Loop, Plan, Provider, Task, assignment
+from daplug_supervisor.formats.findings import FieldPath, Finding, Nearest, choice, escaped, shown
+from daplug_supervisor.formats.resolve import BUILTIN_PROVIDERS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+AGENT_WORKERS = frozenset({"executor", "cli"})
+COMMAND_WORKER = "command"
+
+_WORK = ("prompt", "instructions", "command")
+_NOT_FOR_COMMANDS = ("model", "cli", "variant", "sandbox", "require_diff")
+_MAX_CYCLES = 10
+_MAX_CYCLE_SHOWN = 12
+_DEFAULT_LOOP = Loop()
+
+
+def check(plan: Plan) -> Iterator[Finding]:
+    """Everything wrong with a plan as a whole, in no particular order."""
+    if not plan.tasks:
+        remedy = "begin with tasks: {<id>: {...}}"
+        yield Finding(("tasks",), "the plan has no tasks", remedy, because=(("tasks",),))
+    if len(plan.tasks) > MAX_TASKS:
+        yield Finding(
+            ("tasks",), f"{len(plan.tasks):,} tasks: at most {MAX_TASKS:,} are allowed", "split the plan"
+        )
+    yield from _unique("tasks", plan.tasks)
+    yield from _unique("providers", plan.providers)
+    yield from _providers(plan)
+    nearest = Nearest(plan.tasks)
+    for name, task in plan.tasks.items():
+        path = ("tasks", name)
+        yield from _work(path, task)
+        yield from _needs(path, name, task.needs, plan.tasks, nearest)
+        yield from _env((*path, "env"), task.env)
+        yield from _worker(path, plan, task)
+    yield from _subagents(plan)
+    yield from _cycles(plan)
+
+
+def _unique(field: str, names: Iterable[str]) -> Iterator[Finding]:
+    first: dict[str, str] = {}
+    for name in names:
+        other = first.setdefault(name.lower(), name)
+        if other != name:
+            message = f"{name} and {other} differ only by case"
+            yield Finding((field, name), message, "ids are unique without regard to case")
+
+
+def _work(path: FieldPath, task: Task) -> Iterator[Finding]:
+    given = [field for field in _WORK if getattr(task, field) is not None]
+    because = tuple((*path, field) for field in _WORK)
+    if not given:
+        remedy = "give one of prompt, instructions, command"
+        yield Finding(path, "says nothing to be done", remedy, because=because)
+    elif len(given) > 1:
+        yield Finding((*path, given[1]), f"{' and '.join(given)} exclude each other", "keep one of them")
+    if task.command is None:
+        return
+    misplaced = [field for field in _NOT_FOR_COMMANDS if getattr(task, field) not in {None, False}]
+    if task.loop != _DEFAULT_LOOP:
+        misplaced.append("loop")
+    for field in misplaced:
+        yield Finding((*path, field), f"{field} is for agents, not for a command", f"remove {field}")
+
+
+def _needs(
+    path: FieldPath, name: str, needs: tuple[str, ...], known: Collection[str], nearest: Nearest
+) -> Iterator[Finding]:
+    seen = set()
+    for index, other in enumerate(needs):
+        here = (*path, "needs", index)
+        if other in seen:
+            yield Finding(here, f"needs {shown(other)} twice", "keep one")
+        elif other == name:
+            yield Finding(here, "a task cannot need itself", "remove it")
+        elif other not in known:
+            yield Finding(here, f"unknown task {shown(other)}", choice(other, known, nearest))
+        seen.add(other)
+
+
+def _cycles(plan: Plan) -> Iterator[Finding]:
+    """Cycles that share no task, up to `_MAX_CYCLES`: finding each takes another pass."""
+    needs: dict[str, Iterable[str]] = {}
+    for name, task in plan.tasks.items():
+        whole = name not in task.needs and all(other in plan.tasks for other in task.needs)
+        needs[name] = task.needs if whole else [n for n in task.needs if n != name and n in plan.tasks]
+    for _ in range(_MAX_CYCLES):
+        found = graph.cycle(needs)
+        if not found:
+            return
+        shortened = found
+        if len(found) > _MAX_CYCLE_SHOWN:
+            left = len(found) - _MAX_CYCLE_SHOWN
+            shortened = [*found[: _MAX_CYCLE_SHOWN - 1], f"({left:,} more)", found[-1]]
+        message = f"the tasks wait for each other: {' -> '.join(map(escaped, shortened))}"
+        yield Finding(("tasks", found[0], "needs"), message, "remove one of these needs")
+        gone = set(found)
+        needs = {
+            name: [other for other in before if other not in gone]
+            for name, before in needs.items()
+            if name not in gone
+        }
+
+
+def _env(path: FieldPath, env: dict[str, str]) -> Iterator[Finding]:
+    for key in env:
+        if not key or "=" in key:
+            yield Finding(
+                (*path, key), f"{shown(key)} cannot name an environment variable", "names have no '='"
+            )
+
+
+def _kind(provider: Provider) -> str:
+    """``command``, ``agent``, or '' for a third-party worker, which may be both."""
+    if provider.worker == COMMAND_WORKER:
+        return "command"
+    return "agent" if provider.worker in AGENT_WORKERS else ""
+
+
+def _worker(path: FieldPath, plan: Plan, task: Task) -> Iterator[Finding]:
+    """Whether the task's pool can run it at all."""
+    pool = plan.providers.get(task.provider or "")
+    if pool is None:
+        return
+    here = (*path, "provider")
+    kind = _kind(pool)
+    because = (here, *((*path, field) for field in _WORK), ("providers", str(task.provider), "worker"))
+    if task.command is not None and kind == "agent":
+        message = f"a command cannot run in {task.provider}, whose worker is {pool.worker}"
+        yield Finding(here, message, "remove provider, so that it runs in local", because=because)
+    elif task.command is None and kind == "command":
+        message = f"an agent's task cannot run in {task.provider}, whose worker is command"
+        yield Finding(here, message, "name another provider", because=because)
+
+
+def _subagents(plan: Plan) -> Iterator[Finding]:
+    """Agents that only a Claude session could run: model claude without a CLI (executor.py refuses them)."""
+    pools: dict[str, None] = {}
+    for name, task in plan.tasks.items():
+        if task.command is not None or task.provider not in plan.providers:
+            continue
+        if not _is_subagent(assignment(plan, task, task.provider)):
+            continue
+        if task.model is None:
+            pools[task.provider] = None
+        else:
+            yield _subagent(("tasks", name), "model")
+    for provider in plan.providers.values():
+        known = [name for name in provider.fallback if name in plan.providers]
+        pools.update((name, None) for name in known if _is_subagent(assignment(plan, Task(), name)))
+    for name in pools:
+        yield _subagent(("providers", name), "model")
+
+
+def _is_subagent(who: Assignment) -> bool:
+    return who.worker == "executor" and who.model == "claude" and who.cli is None
+
+
+def _subagent(path: FieldPath, field: str) -> Finding:
+    return Finding(
+        (*path, field),
+        "model claude without a cli runs only inside a Claude session",
+        "add cli: claude, or use model cc-sonnet or cc-opus",
+        because=((*path, field), (*path, "cli"), (*path, "worker")),
+    )
+
+
+def _providers(plan: Plan) -> Iterator[Finding]:
+    known = dict.fromkeys([*plan.providers, *BUILTIN_PROVIDERS])
+    nearest = Nearest(known)
+    for name, provider in plan.providers.items():
+        path = ("providers", name)
+        yield from _env((*path, "env"), provider.env)
+        seen = set()
+        for index, other in enumerate(provider.fallback):
+            here = (*path, "fallback", index)
+            if other in seen:
+                yield Finding(here, f"names {shown(other)} twice", "keep one")
+            elif other == name:
+                yield Finding(here, "a provider cannot be its own fallback", "remove it")
+            elif other not in plan.providers:
+                yield Finding(here, f"unknown provider {shown(other)}", choice(other, known, nearest))
+            elif {_kind(provider), _kind(plan.providers[other])} == {"agent", "command"}:
+                message = f"{other} cannot take over from {name}: only one of them runs commands"
+                yield Finding(here, message, "name a provider with the same worker")
+            seen.add(other)

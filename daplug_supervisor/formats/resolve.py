@@ -1,0 +1,130 @@
+"""From what a plan file says to a Plan that says everything: defaults and built-in providers written in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import UNSET
+from msgspec.structs import asdict, replace
+
+from daplug_supervisor.core.plan import LOCAL, Plan, PlanFile, Provider, Task
+from daplug_supervisor.formats.findings import FieldPath, Finding, Nearest, choice, escaped, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_MERGED = ("retry", "loop", "env")
+_BELONGS_TO_PROVIDER = ("model", "cli", "variant")
+_FOR_AGENTS = ("provider", *_BELONGS_TO_PROVIDER, "loop", "sandbox", "require_diff")
+_MAX_PARALLEL = 10_000
+
+
+BUILTIN_PROVIDERS = {
+    LOCAL: Provider(worker="command"),
+    "codex": Provider(model="codex"),
+    "opencode": Provider(model="opencode"),
+    "gemini": Provider(model="gemini"),
+    "claude": Provider(model="claude", cli="claude"),
+}
+"""The providers that a plan need not declare. `local` runs as many commands as there are processors."""
+
+
+def resolve(
+    head: dict[str, Any],
+    tasks: Iterable[tuple[str, dict[str, Any]]],
+    *,
+    default_name: str,
+    processors: int,
+) -> tuple[Plan, list[Finding]]:
+    """The plan, and what about providers stops it from being complete.
+
+    `head` is the plan file's plain values without the tasks; `tasks` are theirs, with durations as numbers.
+
+    Raises:
+        msgspec.ValidationError: the values do not fit the structs.
+    """
+    parallel = max(1, min(processors, _MAX_PARALLEL))
+    builtin = {**BUILTIN_PROVIDERS, LOCAL: replace(BUILTIN_PROVIDERS[LOCAL], parallel=parallel)}
+    written = msgspec.convert({**head, "tasks": {}}, PlanFile)
+    declared = dict(written.providers)
+    if LOCAL in declared:
+        own = {field: getattr(builtin[LOCAL], field) for field in ("worker", "parallel")}
+        declared[LOCAL] = msgspec.convert({**own, **head["providers"][LOCAL]}, Provider)
+    known = {**builtin, **declared}
+    defaults = _Defaults(head.get("defaults", {}), written, declared)
+    nearest = Nearest(known)
+    found: list[Finding] = []
+    if defaults.provider is not None and defaults.provider not in known:
+        found.append(_unknown(("defaults", "provider"), defaults.provider, known, nearest))
+    complete: dict[str, Task] = {}
+    for name, values in tasks:
+        task = complete[name] = defaults.fill(values)
+        if task.provider is None and (task.prompt is not None or task.instructions is not None):
+            found.append(_no_provider(name, known))
+        elif task.provider is not None and task.provider not in known and task.provider != defaults.provider:
+            found.append(_unknown(("tasks", name, "provider"), task.provider, known, nearest))
+    plan = Plan(
+        name=default_name if written.name is UNSET else written.name,
+        tasks=complete,
+        providers=_in_use(complete, declared, builtin),
+        version=written.version,
+        on_failure=written.on_failure,
+        timeout=written.timeout,
+    )
+    return plan, found
+
+
+class _Defaults:
+    """What tasks take over, prepared once so that equal values are shared by all tasks."""
+
+    def __init__(self, raw: dict[str, Any], written: PlanFile, declared: dict[str, Provider]) -> None:
+        self._raw = {key: raw[key] for key in _MERGED if key in raw}
+        values = {key: value for key, value in asdict(written.defaults).items() if value is not UNSET}
+        self.provider: str | None = values.get("provider")
+        others = [name for name in declared if name != LOCAL]
+        self._agent = {"provider": others[0] if len(others) == 1 else None, **values}
+        self._elsewhere = {key: value for key, value in values.items() if key not in _BELONGS_TO_PROVIDER}
+        self._command = {key: value for key, value in values.items() if key not in _FOR_AGENTS}
+        self._command["provider"] = LOCAL
+
+    def fill(self, raw: dict[str, Any]) -> Task:
+        for key, inherited in self._raw.items():
+            if key in raw:
+                raw = {**raw, key: {**inherited, **raw[key]}}
+        own = msgspec.convert(raw, Task)
+        if own.command is not None:
+            inherited = self._command
+        elif own.provider is not None and self.provider is not None and own.provider != self.provider:
+            inherited = self._elsewhere  # a model belongs to the provider beside which it is written
+        else:
+            inherited = self._agent
+        missing = {key: value for key, value in inherited.items() if key not in raw}
+        if own.provider is None:
+            missing["provider"] = inherited.get("provider")
+        return replace(own, **missing)
+
+
+def _unknown(path: FieldPath, name: str, known: dict[str, Provider], nearest: Nearest) -> Finding:
+    return Finding(path, f"unknown provider {shown(name)}", choice(name, known, nearest))
+
+
+def _no_provider(name: str, known: dict[str, Provider]) -> Finding:
+    path = ("tasks", name)
+    return Finding(
+        path,
+        "names no provider, and there is none in defaults",
+        f"add provider: one of {', '.join(map(escaped, known))}",
+        because=((*path, "provider"), (*path, "command"), ("defaults", "provider"), ("providers",)),
+    )
+
+
+def _in_use(
+    tasks: dict[str, Task], declared: dict[str, Provider], builtin: dict[str, Provider]
+) -> dict[str, Provider]:
+    wanted = {task.provider for task in tasks.values()}
+    wanted.update(name for provider in declared.values() for name in provider.fallback)
+    return {
+        **declared,
+        **{name: one for name, one in builtin.items() if name in wanted and name not in declared},
+    }

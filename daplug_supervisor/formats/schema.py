@@ -1,0 +1,39 @@
+"""The JSON Schema of plan files, for editors: made from the structs, so that it cannot differ from them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from daplug_supervisor.core.plan import DURATION_FIELDS, PlanFile
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+_BLOCKED_BY = "Another name for needs."
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a plan file: durations may be text, `blocked_by` may stand for `needs`."""
+    schema = msgspec.json.schema(PlanFile)
+    definitions = schema["$defs"]
+    for definition in definitions.values():
+        for name in DURATION_FIELDS & definition["properties"].keys():
+            definition["properties"][name] = _duration(definition["properties"][name])
+    task = definitions["Task"]
+    needs, prompt = task["properties"]["needs"], task["properties"]["prompt"]
+    # An editor reads 012 as a number; the loader takes it as it is written.
+    for text in (needs["items"], prompt["anyOf"][0]):
+        text["type"] = ["string", "integer"]
+    task["properties"]["blocked_by"] = {**needs, "description": _BLOCKED_BY}
+    task["not"] = {"required": ["needs", "blocked_by"]}
+    task["oneOf"] = [{"required": [field]} for field in ("prompt", "instructions", "command")]
+    return {"$schema": DIALECT, "title": "daplug-supervisor plan", **schema}
+
+
+def _duration(field: dict[str, Any]) -> dict[str, Any]:
+    """A duration that may be text: for msgspec it is a number only."""
+    kinds = field.get("anyOf", [field])
+    number = next(kind for kind in kinds if kind.get("type") == "number")
+    number["type"] = ["number", "string"]
+    return field

@@ -1,0 +1,1 @@
+"""The event log: SQLite, and a twin in memory under the same contract."""

@@ -1,0 +1,1 @@
+"""Process trees: start behind a gate, attach, sweep."""

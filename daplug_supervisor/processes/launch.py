@@ -1,0 +1,407 @@
+"""Starting process trees and attaching to them: the supervisor's side of `shim`.
+
+Launched and found again are the same: an `Attached` waits until its shim says that the tree is gone, or until the
+shim itself is gone, and then the exit record on disk is what counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import marshal
+import os
+import signal
+import socket
+import sys
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from daplug_supervisor.core.results import Exit
+from daplug_supervisor.errors import LaunchError
+from daplug_supervisor.ports import Attached, Gate, Identity, Launch
+from daplug_supervisor.processes import shim, tree
+
+MAX_IDLE = 16
+_POLL_WITHOUT_PIDFD = 0.5
+_START_PATIENCE = 20.0
+_CLOSE_PATIENCE = 5.0
+
+
+class ShimLauncher:
+    """`ports.Launcher` on real processes: one warm launcher process that forks the shims."""
+
+    def __init__(self) -> None:
+        self._control: socket.socket | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._idle: deque[_Shim] = deque()
+        self._wanted: deque[asyncio.Future[_Shim]] = deque()
+        self._spares = 0
+
+    async def open(self) -> None:
+        """Start the launcher process.
+
+        Raises:
+            LaunchError: it cannot be started.
+        """
+        ours, theirs = socket.socketpair()
+        program = str(Path(shim.__file__).resolve())
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-I", "-S", program, str(theirs.fileno()),
+                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.DEVNULL, pass_fds=(theirs.fileno(),),
+            )  # fmt: skip
+        except OSError as error:
+            ours.close()
+            raise LaunchError(f"cannot start {sys.executable}: {error.strerror}") from error
+        finally:
+            theirs.close()
+        ours.setblocking(False)
+        self._control = ours
+        asyncio.get_running_loop().add_reader(ours.fileno(), self._on_reply)
+        self._spare()
+
+    async def close(self) -> None:
+        """Let go: idle shims and the launcher end by themselves, attempts live on."""
+        self._end_control(LaunchError("the launcher is closed"))
+        while self._idle:
+            self._idle.pop().close()
+        if self._process is not None:
+            with anyio.move_on_after(_CLOSE_PATIENCE, shield=True):
+                await self._process.wait()
+            self._process = None
+
+    def idle(self) -> Gate | None:
+        """A shim that waits already, if there is one."""
+        while self._idle:
+            found = self._idle.pop()
+            if not found.ended:
+                if not self._idle:
+                    self._spare()
+                return found
+        return None
+
+    async def reserve(self) -> Gate:
+        """A shim at its gate.
+
+        Raises:
+            LaunchError: the launcher is gone and cannot be started again.
+        """
+        found = self.idle()
+        if found is not None:
+            return found
+        if self._control is None:
+            await self._reopen()
+        with anyio.fail_after(_START_PATIENCE):
+            return await self._ask()
+
+    async def _reopen(self) -> None:
+        """Start another launcher: somebody killed the one we had. What runs is not touched by that."""
+        if self._process is not None:
+            await self._process.wait()
+        await self.open()
+
+    def release(self, gate: Gate) -> None:
+        """Take a shim back whose gate was not opened, or whose attempt's end is durable."""
+        assert isinstance(gate, _Shim), "gates come from this launcher"  # noqa: S101
+        if gate.ended:
+            return
+        if self._control is None or len(self._idle) >= MAX_IDLE:
+            gate.close()
+        else:
+            self._idle.append(gate)
+
+    async def attach(self, identity: Identity, directory: str) -> Attached:
+        """Take back an attempt whose shim was journalled as `identity` and that works in `directory`."""
+        return _Found(identity, directory)
+
+    def _ask(self) -> asyncio.Future[_Shim]:
+        assert self._control is not None, "asked only while open"  # noqa: S101
+        future: asyncio.Future[_Shim] = asyncio.get_running_loop().create_future()
+        self._wanted.append(future)
+        try:
+            self._control.send(shim.FORK)
+        except OSError as error:
+            self._end_control(LaunchError(f"the launcher is gone: {error.strerror}"))
+        return future
+
+    def _spare(self) -> None:
+        """Have one more shim made, so that the next start need not wait for it."""
+        if self._control is not None and not self._spares:
+            self._spares += 1
+            self._ask().add_done_callback(self._on_spare)
+
+    def _on_spare(self, future: asyncio.Future[_Shim]) -> None:
+        self._spares -= 1
+        if not future.cancelled() and future.exception() is None:
+            self._idle.appendleft(future.result())
+
+    def _on_reply(self) -> None:
+        control = self._control
+        if control is None:
+            return
+        try:
+            reply, descriptors, _, _ = socket.recv_fds(control, shim.REPLY_SIZE, 2)
+        except BlockingIOError:
+            return
+        except OSError:
+            reply, descriptors = b"", []
+        if not reply:
+            self._end_control(LaunchError("the launcher is gone"))
+            return
+        pid, start, boot = reply.decode().split()
+        made = _Shim(Identity(int(pid), int(start), boot), list(descriptors))
+        while self._wanted:
+            future = self._wanted.popleft()
+            if not future.done():
+                future.set_result(made)
+                return
+        self._idle.append(made)
+
+    def _end_control(self, error: LaunchError) -> None:
+        if self._control is not None:
+            asyncio.get_running_loop().remove_reader(self._control.fileno())
+            self._control.close()
+            self._control = None
+        while self._wanted:
+            future = self._wanted.popleft()
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # a spare has nobody who asks for it
+
+
+class _Shim:
+    """A shim that we hold the gate of: idle, or at work."""
+
+    def __init__(self, identity: Identity, descriptors: list[int]) -> None:
+        self._identity = identity
+        self._gate = socket.socket(fileno=descriptors[0])
+        self._gate.setblocking(False)
+        self._pidfd = descriptors[1] if len(descriptors) > 1 else -1
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._gate.fileno(), self._on_record)
+        self._unsent = b""
+        self._received = b""
+        self.waiter: Callable[[bytes], None] | None = None
+        self.ended = False
+
+    @property
+    def identity(self) -> Identity:
+        """Who it is."""
+        return self._identity
+
+    def open(self, launch: Launch) -> Attached:
+        """Let it start `launch`."""
+        environ = launch.env
+        message = marshal.dumps(
+            {
+                "directory": launch.directory, "argv": list(launch.argv), "cwd": launch.cwd, "env": environ,
+                "deadline": launch.deadline, "grace": launch.grace, "output_limit": launch.output_limit,
+                "mark": environ.get(tree.MARK_VARIABLE, ""),
+            }
+        )  # fmt: skip
+        attached = _Launched(self, launch.directory)
+        self.waiter = attached.on_record
+        self._send(len(message).to_bytes(4, "big") + message)
+        return attached
+
+    def stop(self) -> None:
+        """Ask it to end its tree."""
+        if self.ended:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            if self._pidfd >= 0:
+                signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
+            else:  # pragma: not on this platform
+                os.kill(self._identity.pid, signal.SIGTERM)
+
+    def close(self) -> None:
+        """Let go of the gate: the shim ends as soon as it has nothing to do."""
+        if self.ended:
+            return
+        self.ended = True
+        self._loop.remove_reader(self._gate.fileno())
+        self._loop.remove_writer(self._gate.fileno())
+        self._gate.close()
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+
+    def _send(self, data: bytes) -> None:
+        """Send what the socket takes now, and the rest (an environment may be large) when it takes more."""
+        self._unsent += data
+        try:
+            sent = self._gate.send(self._unsent)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            return  # it died: the reader tells whoever waits
+        self._unsent = self._unsent[sent:]
+        if self._unsent:
+            self._loop.add_writer(self._gate.fileno(), self._on_writable)
+
+    def _on_writable(self) -> None:
+        self._loop.remove_writer(self._gate.fileno())
+        self._send(b"")
+
+    def _on_record(self) -> None:
+        try:
+            data = self._gate.recv(shim.RECORD_SIZE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        waiter = self.waiter
+        if not data:
+            self.close()
+        else:
+            self._received += data
+            if len(self._received) < shim.RECORD_SIZE:
+                return
+            data, self._received = self._received, b""
+        if waiter is not None:
+            self.waiter = None
+            waiter(data)
+
+
+class _Launched:
+    """An attempt whose gate we opened ourselves."""
+
+    def __init__(self, held: _Shim, directory: str) -> None:
+        self._shim = held
+        self._directory = directory
+        self._record: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def on_record(self, record: bytes) -> None:
+        """The shim sent its exit record, or (empty) is gone."""
+        if not self._record.done():
+            self._record.set_result(record)
+
+    async def wait(self) -> Exit | None:
+        """The record that the shim sent; if it was killed, what is on disk."""
+        record = await _undisturbed(self._record)
+        found = read_exit(record) if record else None
+        return found or await settle(self._shim.identity, self._directory)
+
+    def stop(self) -> None:
+        """Ask the shim to end the tree."""
+        self._shim.stop()
+
+
+async def _undisturbed(future: asyncio.Future[bytes]) -> bytes:
+    """Wait for a future that others wait for again: cancelling the wait does not cancel it."""
+    done = anyio.Event()
+
+    def finish(_: asyncio.Future[bytes]) -> None:
+        done.set()
+
+    if not future.done():
+        future.add_done_callback(finish)
+        try:
+            await done.wait()
+        finally:
+            future.remove_done_callback(finish)
+    return future.result()
+
+
+class _Found:
+    """An attempt that another supervisor launched."""
+
+    def __init__(self, identity: Identity, directory: str) -> None:
+        self._identity = identity
+        self._directory = directory
+
+    async def wait(self) -> Exit | None:
+        """Wait until the shim is gone, then read what it left."""
+        found = read_record(self._directory)
+        if isinstance(found, Exit):
+            return found
+        await ended(self._identity)
+        return await settle(self._identity, self._directory)
+
+    def stop(self) -> None:
+        """Ask the shim to end the tree, if this very shim still lives."""
+        if tree.identity_of(self._identity.pid) != self._identity:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            if hasattr(os, "pidfd_open"):
+                pidfd = os.pidfd_open(self._identity.pid)
+                try:  # the pidfd is of whoever has the pid now: ask who that is before signalling
+                    if tree.identity_of(self._identity.pid) == self._identity:
+                        signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+                finally:
+                    os.close(pidfd)
+            else:  # pragma: not on this platform
+                os.kill(self._identity.pid, signal.SIGTERM)
+
+
+async def ended(identity: Identity) -> None:
+    """Wait until this very process is gone."""
+    if not hasattr(os, "pidfd_open"):  # pragma: not on this platform
+        while tree.lives(identity):
+            await anyio.sleep(_POLL_WITHOUT_PIDFD)
+        return
+    try:
+        pidfd = os.pidfd_open(identity.pid)
+    except ProcessLookupError:
+        return
+    try:
+        if tree.identity_of(identity.pid) == identity:
+            await anyio.wait_readable(pidfd)
+    finally:
+        os.close(pidfd)
+
+
+async def settle(identity: Identity, directory: str) -> Exit | None:
+    """What became of an attempt whose shim is gone: its exit, None if it never ran, or an unknown exit.
+
+    An attempt whose shim was killed is swept first, so that nothing of it works on beside a second try.
+    """
+    found = read_record(directory)
+    if isinstance(found, Exit) or found is None:
+        return found
+    session = identity.pid if identity.boot == tree.boot_id() else -1
+    await anyio.to_thread.run_sync(tree.sweep, session, str(found.get("mark", "")))
+    return Exit(None)
+
+
+def read_record(directory: str) -> Exit | dict[str, Any] | None:
+    """The record in an attempt's directory: its exit, the raw record of one that has not ended, None for none."""
+    try:
+        data = (Path(directory) / shim.RECORD).read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return {}
+    found = read_exit(data)
+    if found is not None:
+        return found
+    with contextlib.suppress(ValueError):
+        record = json.loads(data)
+        if isinstance(record, dict):
+            return record
+    return {}
+
+
+def read_exit(data: bytes) -> Exit | None:
+    """The exit in a record, or None if it is not a complete exit record."""
+    try:
+        record = json.loads(data)
+        if record["state"] != "exited":
+            return None
+        code = record.get("code")
+        return Exit(
+            code=None if code is None else int(code),
+            stopped=record.get("stopped", ""),
+            error=str(record.get("error", "")),
+            seconds=float(record.get("seconds", 0.0)),
+            cpu=float(record.get("cpu", 0.0)),
+            max_rss=int(record.get("max_rss", 0)),
+        )
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,1 @@
+"""The supervisor: one event loop, a scheduler, and slots."""

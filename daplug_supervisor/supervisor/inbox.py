@@ -1,0 +1,84 @@
+"""Commands from other processes: files renamed into ``inbox/``, answered by the event that carries their id."""
+
+from __future__ import annotations
+
+from logging import getLogger
+from pathlib import Path
+from typing import Protocol
+
+import anyio
+import msgspec
+
+from daplug_supervisor.core import events as ev
+from daplug_supervisor.core.commands import Command
+from daplug_supervisor.errors import NotPossibleError
+from daplug_supervisor.ports import Durable
+from daplug_supervisor.workspace.files import StateDirectory, write_atomically
+
+log = getLogger(__name__)
+
+MAX_SIZE = 64 << 10
+_SETTLE = 1.0
+"""Seconds before the folder is watched: a run that is over by then does not pay for it. It is read at once."""
+
+_STEP_MS = 100
+
+
+class Receiver(Protocol):
+    """What takes the commands: the supervisor."""
+
+    directory: StateDirectory
+
+    async def command(self, command: Command) -> list[ev.Event]:
+        """Carry one out."""
+        ...
+
+    def record(self, run: str, *events: ev.Event) -> Durable:
+        """Record events."""
+        ...
+
+
+def send(directory: StateDirectory, command: Command) -> None:
+    """Put a command where the live supervisor finds it.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    write_atomically(directory.inbox / f"{command.id}.json", msgspec.json.encode(command))
+
+
+async def watch(receiver: Receiver) -> None:
+    """Take commands as they come, for ever."""
+    await take(receiver)
+    await anyio.sleep(_SETTLE)
+    await take(receiver)
+    import watchfiles  # noqa: PLC0415 (slow to import; short runs do without it)
+
+    changes = watchfiles.awatch(receiver.directory.inbox, recursive=False, step=_STEP_MS, debounce=_STEP_MS)
+    async for _ in changes:
+        await take(receiver)
+
+
+async def take(receiver: Receiver) -> None:
+    """Carry out what lies in the inbox, oldest name first."""
+    for path in sorted(receiver.directory.inbox.glob("[!.]*.json")):
+        answer = await _carry_out(receiver, path)
+        if answer is not None:
+            await receiver.record("", answer).wait()
+        path.unlink(missing_ok=True)
+
+
+async def _carry_out(receiver: Receiver, path: Path) -> ev.CommandAnswered | None:
+    """Carry out one file. Returns a refusal, or None if the command was applied (and answered with its events)."""
+    try:
+        if path.stat().st_size > MAX_SIZE:
+            raise ValueError(f"larger than {MAX_SIZE} bytes")
+        command = msgspec.json.decode(path.read_bytes(), type=Command)
+    except (OSError, ValueError) as error:
+        log.warning("inbox file %s refused: %s", ascii(path.name), error)
+        return ev.CommandAnswered(path.stem[:100], "unknown", applied=False, message=f"not a command: {error}"[:300])
+    try:
+        await receiver.command(command)
+    except NotPossibleError as error:
+        return ev.CommandAnswered(command.id, command.verb, applied=False, message=str(error))
+    return None

@@ -1,0 +1,52 @@
+"""Writing a run's report into its directory, when it has finished or is halted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from daplug_supervisor.core.machine import Status
+from daplug_supervisor.core.state import Run
+from daplug_supervisor.views.report import Report, report, report_text
+from daplug_supervisor.workspace.files import STDERR, STDOUT, StateDirectory, read_tail, write_atomically
+
+_LINES = 5
+_BYTES = 8192
+_MOST_TASKS = 50
+
+
+def write_report(directory: StateDirectory, run: Run, now: float) -> Report:
+    """Make the report of a run, write it as text and JSON, and return it.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    made = make_report(directory, run, now)
+    folder = directory.run(run.id)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_atomically(folder / "report.json", msgspec.json.encode(made) + b"\n")
+    write_atomically(folder / "report.txt", report_text(made).encode("utf-8", "replace") + b"\n")
+    return made
+
+
+def make_report(directory: StateDirectory, run: Run, now: float, *, live: bool = True) -> Report:
+    """The report of a run, with the last lines of what failed."""
+    return report(run, now, tails=tails(directory, run), live=live)
+
+
+def tails(directory: StateDirectory, run: Run) -> Mapping[str, Sequence[str]]:
+    """For failed and stuck tasks the last lines of their last attempt's output."""
+    found: dict[str, Sequence[str]] = {}
+    for name, task in run.tasks.items():
+        if task.status in (Status.FAILED, Status.STUCK) and task.attempt is not None and len(found) < _MOST_TASKS:
+            found[name] = last_lines(directory, run.id, name, task.attempt.number)
+    return found
+
+
+def last_lines(directory: StateDirectory, run: str, task: str, number: int, count: int = _LINES) -> list[str]:
+    """The last lines that an attempt wrote: to standard error, or to standard output if there is none."""
+    folder = directory.run(run) / task / str(number)
+    data = read_tail(folder / STDERR, _BYTES) or read_tail(folder / STDOUT, _BYTES)
+    lines = [line for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
+    return lines[-count:]

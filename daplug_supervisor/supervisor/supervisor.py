@@ -1,0 +1,465 @@
+"""The supervisor: one event loop, a scheduler, and slots for every provider."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from logging import getLogger
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import anyio
+import anyio.abc
+
+from daplug_supervisor.core import events as ev
+from daplug_supervisor.core.commands import Command, events_of
+from daplug_supervisor.core.decide import ConfirmHalt, Finish, RequestHalt, Start, decide, wake_at
+from daplug_supervisor.core.machine import ACTIVE
+from daplug_supervisor.core.plan import Plan, Task, assignment
+from daplug_supervisor.core.state import Run, State
+from daplug_supervisor.errors import HaltedError, NotPossibleError, SupervisorError, UsageError
+from daplug_supervisor.journal.sqlite import SqliteJournal
+from daplug_supervisor.ports import Attached, Clock, Durable, Journal, Launcher, RunMark, Worker
+from daplug_supervisor.processes.launch import ShimLauncher
+from daplug_supervisor.processes.tree import boot_id
+from daplug_supervisor.supervisor import recovery
+from daplug_supervisor.supervisor.clock import SystemClock
+from daplug_supervisor.supervisor.inbox import watch
+from daplug_supervisor.supervisor.recorder import Recorder
+from daplug_supervisor.supervisor.reports import write_report
+from daplug_supervisor.supervisor.slot import work
+from daplug_supervisor.views.report import Report, report
+from daplug_supervisor.workers import registry
+from daplug_supervisor.workspace.files import NAME, Lock, StateDirectory
+
+log = getLogger(__name__)
+
+RELEASE = "0.1.0"
+Confirm = Callable[[Run, str], Awaitable[bool]]
+"""Asked before a task starts (run, task); False halts the run."""
+
+
+class Supervisor:
+    """Runs plans durably. Use it as an async context manager; one supervisor holds a state directory at a time.
+
+    Leaving the context, in whatever way, leaves running agents running: the next supervisor takes them back. The
+    same goes for cancelling the task that entered it. No signal handlers, no logging set-up, no global state.
+
+    Args:
+        state_dir: where everything durable is kept; ``.daplug`` in the working directory unless given.
+        executor: where daplug's executor.py is, if not in one of the usual places.
+        environ: the environment in which workers look for things; `os.environ` unless given.
+        workers: workers by name, in place of those found by entry point.
+        launcher, journal, clock, token: the plug-points, for tests.
+
+    Raises:
+        BusyError: another supervisor holds the state directory.
+        StateDirectoryError: it cannot be used.
+        JournalError: its journal is damaged or newer.
+    """
+
+    def __init__(
+        self,
+        state_dir: Path | str | None = None,
+        *,
+        executor: str | None = None,
+        environ: Mapping[str, str] | None = None,
+        workers: Mapping[str, Worker] | None = None,
+        launcher: Launcher | None = None,
+        journal: Journal | None = None,
+        clock: Clock | None = None,
+        token: Callable[[], str] | None = None,
+    ) -> None:
+        self.directory = StateDirectory(Path(state_dir) if state_dir is not None else Path.cwd() / NAME)
+        self.clock: Clock = clock or SystemClock()
+        self.launcher: Launcher = launcher or ShimLauncher()
+        self.live: dict[tuple[str, str], Attached] = {}
+        self.stopping = False
+        self._journal: Journal = journal or SqliteJournal(self.directory.journal)
+        self._token = token or (lambda: secrets.token_hex(8))
+        self._executor = executor
+        self._environ = os.environ if environ is None else environ
+        self._given = dict(workers or {})
+        self._workers: dict[tuple[str, str], Worker] = {}
+        self._handles: dict[str, RunHandle] = {}
+        self._marks: list[RunMark] = []
+        self._lock: Lock | None = None
+        self._recorder: Recorder | None = None
+        self._tasks: anyio.abc.TaskGroup | None = None
+        self._wake = anyio.Event()
+
+    # --- entering and leaving
+
+    async def __aenter__(self) -> Self:
+        self.directory.create()
+        self._lock = self.directory.lock()
+        try:
+            await self._journal.open()
+            state, self._marks = await recovery.load(self._journal)
+            self._recorder = Recorder(self._journal, state, self.clock, self._changed)
+            await self.launcher.open()
+        except BaseException:
+            await self._release()
+            raise
+        self._tasks = anyio.create_task_group()
+        await self._tasks.__aenter__()
+        self._tasks.start_soon(self._recorder.publish, name="publisher")
+        self._tasks.start_soon(self._schedule, name="scheduler")
+        self._tasks.start_soon(watch, self, name="inbox")
+        self.record("", ev.SupervisorStarted(os.getpid(), boot_id(), RELEASE))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        assert self._tasks is not None, "left only after it was entered"  # noqa: S101
+        try:
+            if error is None:
+                self.record("", ev.SupervisorStopped(len(self.live)))
+                await self._recorder_now().settle()
+            self._tasks.cancel_scope.cancel()
+            await self._tasks.__aexit__(kind, error, trace)
+        except BaseExceptionGroup as group:
+            raise _only(group) from None
+        finally:
+            await self._release()
+        return None
+
+    async def _release(self) -> None:
+        for handle in self._handles.values():
+            handle.end()
+        try:
+            await self.launcher.close()
+        finally:
+            try:
+                await self._journal.close()
+            finally:
+                if self._lock is not None:
+                    self._lock.release()
+
+    # --- runs
+
+    async def submit(
+        self,
+        plan: Plan,
+        *,
+        target: Path | str | None = None,
+        source: str = "",
+        fresh: bool = False,
+        only: Sequence[str] = (),
+        parallel: int | None = None,
+        confirm: Confirm | None = None,
+    ) -> RunHandle:
+        """Run a plan, or go on with its unfinished run (the latest with the plan's name).
+
+        Args:
+            plan: what to do; if it was edited since, the edits apply to what has not started.
+            target: the directory that the run is about; the state directory's parent unless given.
+            source: where the plan came from, for people.
+            fresh: begin a new run although there is an unfinished one.
+            only: run only these tasks now.
+            parallel: at most so many attempts at once, over all providers.
+            confirm: asked before each start.
+
+        Raises:
+            UsageError: a worker cannot run here, or `only` names unknown tasks.
+            HaltedError: the run was halted by a person; `resume` lifts that.
+        """
+        where = str(Path(target).absolute() if target is not None else self.directory.path.parent)
+        unknown = [name for name in only if name not in plan.tasks]
+        if unknown:
+            raise UsageError(f"the plan has no task {', '.join(unknown)}")
+        run = None if fresh else recovery.unfinished(self.state, plan)
+        self._refuse_halted(run)
+        self._check_workers(plan, where)
+        if run is None:
+            name = recovery.new_id(plan, self._marks)
+            self.record(name, ev.RunSubmitted(plan, where, source))
+            self._marks.append(RunMark(name, self.state.seq, finished=False))
+            run = self.state.runs[name]
+        else:
+            edit = recovery.edited(run, plan)
+            if edit is not None:
+                self.record(run.id, edit)
+        return self._drive(run, only, parallel, confirm)
+
+    async def resume(self, run: str | None = None, *, parallel: int | None = None) -> list[RunHandle]:
+        """Lift halts and go on with unfinished runs: the one named, or all. Removes the STOP file.
+
+        Raises:
+            NotPossibleError: there is no such unfinished run.
+        """
+        self.directory.stop_file.unlink(missing_ok=True)
+        if run is not None and run not in self.state.runs:
+            raise NotPossibleError(f"there is no unfinished run {run!r}")
+        found = [one for one in self.state.runs.values() if run in (None, one.id) and one.finished_at is None]
+        for one in found:
+            self._check_workers(one.plan, one.target)
+            self.record(one.id, ev.Resumed("command"))
+        return [self._drive(one, sorted(one.only), parallel, None) for one in found]
+
+    def _refuse_halted(self, run: Run | None) -> None:
+        """What a person halted goes on only when a person says so; other halts end with the next start."""
+        if self.directory.stop_requested():
+            raise HaltedError(f"{self.directory.stop_file} is there: 'daplug-supervise resume' removes it and goes on")
+        if run is not None and run.halt is not None and run.halt.by in ("command", "stop_file"):
+            raise HaltedError(f"run {run.id} is halted ({run.halt.reason}): 'daplug-supervise resume' goes on with it")
+
+    def _drive(
+        self, run: Run, only: Sequence[str], parallel: int | None, confirm: Confirm | None
+    ) -> RunHandle:
+        """Begin or go on with a run; tasks that were at work get their slots back first."""
+        handle = self._handles.get(run.id)
+        if handle is None:
+            handle = self._handles[run.id] = RunHandle(self, run, self._recorder_now())
+        handle.begin()
+        handle.confirm = confirm
+        self.record(run.id, ev.RunStarted(tuple(only), parallel))
+        for task in run.tasks.values():
+            if task.status in ACTIVE and (run.id, task.id) not in handle.at_work:
+                self._give_slot(handle, task.id)
+        return handle
+
+    async def command(self, command: Command) -> list[ev.Event]:
+        """Carry out what a person says, and return the events that did it, durable.
+
+        Raises:
+            NotPossibleError: it cannot be done now; nothing was changed.
+        """
+        runs = self._addressed(command)
+        done: list[ev.Event] = []
+        refused: NotPossibleError | None = None
+        for run in runs:
+            try:
+                events = events_of(run, command)
+            except NotPossibleError as error:
+                refused = error
+                continue
+            self.record(run.id, *events)
+            done += events
+            self._after_command(run, command)
+        if not done:
+            raise refused or NotPossibleError("there is no unfinished run")
+        await self._recorder_now().settle()
+        return done
+
+    def _addressed(self, command: Command) -> list[Run]:
+        if command.run:
+            if command.run not in self.state.runs:
+                raise NotPossibleError(f"there is no run {command.run!r} here, or it finished before this supervisor")
+            return [self.state.runs[command.run]]
+        runs = [run for run in self.state.runs.values() if run.finished_at is None] or list(self.state.runs.values())
+        return runs if command.verb in ("halt", "resume") else runs[-1:]
+
+    def _after_command(self, run: Run, command: Command) -> None:
+        if command.verb == "cancel":
+            attached = self.live.get((run.id, command.task))
+            if attached is not None:
+                attached.stop()
+
+    async def load(self, run: str) -> Run:
+        """The state of any run, also a finished one.
+
+        Raises:
+            NotPossibleError: there is none of that id.
+        """
+        found = self.state.runs.get(run)
+        mark = next((mark for mark in self._marks if mark.run == run), None)
+        if found is None and mark is not None:
+            found = await recovery.load_run(self._journal, self.state, mark)
+        if found is None:
+            raise NotPossibleError(f"there is no run {run!r} here")
+        return found
+
+    def halt(self, reason: str, by: ev.HaltedBy = "caller") -> None:
+        """Start nothing more in any run; what runs may finish."""
+        for handle in self._handles.values():
+            run = handle.state
+            if run.halt is None and run.finished_at is None:
+                self.record(run.id, ev.HaltRequested(reason, by, _running(run)))
+
+    def stop(self) -> None:
+        """Have every running agent stopped now; its attempt is journalled as interrupted, and costs no try."""
+        self.stopping = True
+        for attached in list(self.live.values()):
+            attached.stop()
+
+    @property
+    def state(self) -> State:
+        """The runs at hand. To be read only."""
+        return self._recorder_now().state
+
+    @property
+    def marks(self) -> list[RunMark]:
+        """All runs that the journal knows, oldest first."""
+        return list(self._marks)
+
+    # --- what slots need (`slot.Desk`)
+
+    def record(self, run: str, *events: ev.Event) -> Durable:
+        """See `Recorder.record`."""
+        return self._recorder_now().record(run, *events)
+
+    def worker(self, run: Run, provider: str) -> Worker:
+        """The worker of a provider of a run."""
+        return self._load_worker(run.plan.providers[provider].worker, run.target)
+
+    # --- inside
+
+    def _recorder_now(self) -> Recorder:
+        if self._recorder is None:
+            raise UsageError("the supervisor is not entered: use 'async with Supervisor(...)'")
+        return self._recorder
+
+    def _load_worker(self, name: str, target: str) -> Worker:
+        if name in self._given:
+            return self._given[name]
+        key = name, target
+        if key not in self._workers:
+            settings = registry.Settings(target=target, executor=self._executor, environ=self._environ)
+            self._workers[key] = registry.load(name, settings)
+        return self._workers[key]
+
+    def _check_workers(self, plan: Plan, target: str) -> None:
+        """Refuse a plan whose workers cannot work here before anything of it starts."""
+        found: dict[str, list[Task]] = {}
+        for task in plan.tasks.values():
+            found.setdefault(task.provider or "", []).append(task)
+        problems: dict[str, None] = {}
+        for provider, tasks in found.items():
+            worker = self._load_worker(plan.providers[provider].worker, target)
+            kinds = {assignment(plan, task, provider): None for task in tasks}
+            problems |= dict.fromkeys(worker.problems(list(kinds)))
+        if problems:
+            raise UsageError("\n".join(problems))
+
+    def _changed(self) -> None:
+        self._wake.set()
+
+    async def _schedule(self) -> None:
+        """Decide, carry out, wait for a change or for the time of the next decision."""
+        while True:
+            self._wake = anyio.Event()
+            times = []
+            for handle in list(self._handles.values()):
+                await self._decide(handle)
+                time = wake_at(handle.state, self.clock.now())
+                if time is not None:
+                    times.append(time)
+            left = max(0.0, min(times) - self.clock.now()) if times else None
+            with anyio.move_on_after(left):
+                await self._wake.wait()
+
+    async def _decide(self, handle: RunHandle) -> None:
+        run = handle.state
+        while (decision := decide(run, self.clock.now())) is not None:
+            if isinstance(decision, Start):
+                if self.directory.stop_requested():
+                    self.record(run.id, ev.HaltRequested("the STOP file is there", "stop_file", _running(run)))
+                elif handle.confirm is not None and not await handle.confirm(run, decision.task):
+                    self.record(run.id, ev.HaltRequested("not confirmed", "caller", _running(run)))
+                else:
+                    self._start(handle, decision)
+            elif isinstance(decision, RequestHalt):
+                self.record(run.id, ev.HaltRequested(decision.reason, decision.by, _running(run)))
+            elif isinstance(decision, ConfirmHalt):
+                self._over(handle, ev.Halted())
+            else:
+                assert isinstance(decision, Finish), "all decisions are handled"  # noqa: S101
+                self._over(handle, ev.RunFinished())
+
+    def _start(self, handle: RunHandle, decision: Start) -> None:
+        run = handle.state
+        task = run.tasks[decision.task]
+        number = task.attempt.number + 1 if task.attempt else 1
+        self.record(run.id, ev.AttemptStarted(task.id, number, self._token(), decision.provider))
+        self._give_slot(handle, task.id)
+
+    def _give_slot(self, handle: RunHandle, task: str) -> None:
+        assert self._tasks is not None, "slots exist only inside the context"  # noqa: S101
+        handle.at_work.add((handle.state.id, task))
+        self._tasks.start_soon(self._slot, handle, task, name=f"slot {handle.state.id}/{task}")
+
+    async def _slot(self, handle: RunHandle, task: str) -> None:
+        try:
+            await work(self, handle.state, handle.state.tasks[task])
+        finally:
+            handle.at_work.discard((handle.state.id, task))
+
+    def _over(self, handle: RunHandle, event: ev.Event) -> None:
+        """The run has come to an end or to a halt: write the report, then say so."""
+        run = handle.state
+        self.record(run.id, event)
+        handle.end(write_report(self.directory, run, self.clock.now()))
+
+
+class RunHandle:
+    """One run in a supervisor: its events, its state, its end."""
+
+    def __init__(self, supervisor: Supervisor, run: Run, recorder: Recorder) -> None:
+        self.confirm: Confirm | None = None
+        self.at_work: set[tuple[str, str]] = set()
+        self._supervisor = supervisor
+        self._run = run
+        self._recorder = recorder
+        self._over = anyio.Event()
+        self._report: Report | None = None
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self._run.id
+
+    @property
+    def state(self) -> Run:
+        """The run's state. To be read only."""
+        return self._run
+
+    async def events(self) -> AsyncIterator[ev.Entry]:
+        """The run's entries from now on, each once it is durable; ends with the run, or when it is halted."""
+        subscription = self._recorder.subscribe(self._run.id)
+        try:
+            async for entry in subscription:
+                yield entry
+                if isinstance(entry.event, ev.RunFinished | ev.Halted):
+                    return
+        finally:
+            subscription.close()
+
+    async def wait(self) -> Report:
+        """Wait until the run has finished or is halted, durably, and return its report."""
+        await self._over.wait()
+        await self._recorder.settle()
+        return self._report or report(self._run, self._supervisor.clock.now())
+
+    def begin(self) -> None:
+        """The supervisor says that it drives the run (again)."""
+        if self._over.is_set():
+            self._over = anyio.Event()
+
+    def end(self, final: Report | None = None) -> None:
+        """The supervisor says that nothing more will happen by itself."""
+        self._report = final
+        self._over.set()
+
+
+def _running(run: Run) -> tuple[str, ...]:
+    return tuple(name for name, task in run.tasks.items() if task.status in ACTIVE)
+
+
+def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one error of ours in a group, or the group itself."""
+    found: list[BaseException] = []
+    queue: list[BaseException] = [group]
+    while queue:
+        error = queue.pop()
+        if isinstance(error, BaseExceptionGroup):
+            queue += error.exceptions
+        else:
+            found.append(error)
+    ours = [error for error in found if isinstance(error, SupervisorError)]
+    return ours[0] if ours else group
+
+

@@ -1,0 +1,280 @@
+"""Where a run stands: what a person looks at first."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from daplug_supervisor.core.machine import ACTIVE, SATISFIED
+from daplug_supervisor.core.model import Halt, Run
+from daplug_supervisor.views.derived import run_state, tasks_word
+from daplug_supervisor.views.rows import (
+    AttentionRow,
+    HaltRow,
+    ProviderRow,
+    RunningRow,
+    attention_rows,
+    halt_row,
+    running_rows,
+    stage,
+    tally,
+    updates,
+)
+from daplug_supervisor.views.text import clean, clock, command, duration, listing, table, when, wrap
+from daplug_supervisor.views.why import RESUME
+
+MOST_SHOWN = 20
+_BAR = 20
+_WITH_COMMANDS = 3
+_TITLE = 60
+_LONGEST = 400
+_WAITING = ("ready", "backing_off", "blocked", "not_selected", "reviewing", "delegated")
+_ENDINGS = (
+    "done",
+    "failed",
+    "stuck",
+    "cancelled",
+    "skipped",
+    "blocked",
+    "not_selected",
+    "reviewing",
+    "delegated",
+)
+
+
+class RunStatus(Struct, frozen=True):
+    """Where a run stands. Times are UTC seconds, `elapsed` is seconds since it was submitted.
+
+    `at`: the time that this describes. `state`: running, waiting, halting, halted, finished, or interrupted
+    (unfinished, and no supervisor drives it). `counts` has every status, and what `pending` consists of:
+    ready, backing_off, blocked, not_selected. `stage` is the first of `stages` with a task that has not ended.
+    `next` holds commands to type.
+    """
+
+    run: str
+    plan: str
+    at: float
+    state: str
+    live: bool
+    sentence: str
+    next: tuple[str, ...]
+    total: int
+    counts: dict[str, int]
+    progress_percent: float
+    stage: int
+    stages: int
+    providers: tuple[ProviderRow, ...]
+    running: tuple[RunningRow, ...]
+    attention: tuple[AttentionRow, ...]
+    halt: HaltRow | None
+    submitted_at: float
+    started_at: float | None
+    starts: int
+    finished_at: float | None
+    elapsed: float
+    last_update: float
+
+
+def status(run: Run, now: float, live: bool) -> RunStatus:  # noqa: FBT001  reads well: status(run, now, live)
+    """Where `run` stands at `now`. `live`: whether a supervisor drives it."""
+    providers, counts = tally(run, now)
+    state = run_state(run, live=live)
+    at_stage, stage_count = stage(run)
+    total = len(run.tasks)
+    satisfied = sum(run.counts[each] for each in SATISFIED)
+    ended = run.finished_at or (run.halt.halted_at if run.halt else None)
+    attention = attention_rows(run, now, live=live)
+    return RunStatus(
+        run=run.id,
+        plan=run.plan.name,
+        at=now,
+        state=state,
+        live=live,
+        sentence=_sentence(run, state, providers, counts, now),
+        next=_next(run, state, attention),
+        total=total,
+        counts=counts,
+        progress_percent=satisfied * 1000 // total / 10 if total else 100.0,
+        stage=at_stage,
+        stages=stage_count,
+        providers=providers,
+        running=running_rows(run, now),
+        attention=attention,
+        halt=halt_row(run),
+        submitted_at=run.submitted_at,
+        started_at=run.started_at if run.starts else None,
+        starts=run.starts,
+        finished_at=run.finished_at,
+        elapsed=max(0.0, (now if ended is None else ended) - run.submitted_at),
+        last_update=max(updates(run)),
+    )
+
+
+def _next(run: Run, state: str, attention: tuple[AttentionRow, ...]) -> tuple[str, ...]:
+    stopped = any(pool.stopped for pool in run.pools.values())
+    if state in ("halting", "halted", "interrupted") or (state != "finished" and stopped) or not run.starts:
+        return (RESUME,)
+    if state == "finished":
+        return (*(attention[0].next if attention else ()), command("report"))
+    return ()
+
+
+# --- the sentence -------------------------------------------------------------------------------------------
+
+
+def _sentence(
+    run: Run, state: str, providers: tuple[ProviderRow, ...], counts: dict[str, int], now: float
+) -> str:
+    if state == "finished":
+        return _finished(counts)
+    if state in ("halting", "halted") and run.halt is not None:
+        return _halting(run.halt, run.active, now)
+    if state == "interrupted":
+        left = f"; {tasks_word(run.active)} had a slot when last heard of" if run.active else ""
+        return f"The run is not finished, and no supervisor drives it{left}."
+    if state == "running":
+        stopped = [row.name for row in providers if row.stopped]
+        return (
+            f"{tasks_word(run.active)} at work{f'; stopped: provider {listing(stopped)}' if stopped else ''}."
+        )
+    if not run.starts:
+        return "The run has not been started."
+    return _waiting(run, providers, counts, now)
+
+
+def _finished(counts: dict[str, int]) -> str:
+    parts = [f"{counts[word]} {word.replace('_', ' ')}" for word in _ENDINGS if counts[word]]
+    if all(not counts[word] for word in _ENDINGS if word not in ("done", "skipped")):
+        return "All tasks are done." if not counts["skipped"] else f"All tasks are {listing(parts)}."
+    return f"Nothing more can happen by itself: {listing(parts, len(parts))}."
+
+
+def _halting(halt: Halt, active: int, now: float) -> str:
+    by = halt.by.replace("_", " ")
+    if halt.halted_at is not None:
+        return f"Halted by {by} {when(halt.halted_at, now)}: {halt.reason}."
+    since = when(halt.requested_at, now)
+    return f"Halt requested by {by} {since}: {halt.reason}; {tasks_word(active)} still at work."
+
+
+def _waiting(run: Run, providers: tuple[ProviderRow, ...], counts: dict[str, int], now: float) -> str:
+    parts = [f"provider {row.name} is stopped" for row in providers if row.stopped]
+    parts += [
+        f"provider {row.name} takes tasks again {when(row.closed_until, now)}"
+        for row in providers
+        if row.closed_until is not None and not row.stopped
+    ]
+    later = [task.not_before for task in run.tasks.values() if task.not_before > now]
+    if later:
+        parts.append(f"{tasks_word(len(later))} backing off, tried again {when(min(later), now)}")
+    if counts["reviewing"]:
+        parts.append(f"{tasks_word(counts['reviewing'])} waiting for a person's review")
+    if counts["delegated"]:
+        parts.append(f"{tasks_word(counts['delegated'])} delegated")
+    return f"Nothing is at work: {'; '.join(parts) or 'the supervisor is about to decide'}."
+
+
+# --- text ---------------------------------------------------------------------------------------------------
+
+
+def status_line(view: RunStatus) -> str:
+    """One line: run, stage, done, running, failed, waiting."""
+    return clean(f"{view.run} {view.state}: {_numbers(view)}")
+
+
+def status_text(view: RunStatus, width: int = 80) -> str:
+    """Where the run stands, at a glance; long lists are cut at `MOST_SHOWN`."""
+    done = int(view.progress_percent * _BAR / 100)
+    head = [
+        f"Run {clean(view.run)} of plan {clean(view.plan)}: {view.state.upper()}",
+        *wrap(view.sentence, width),
+        f"[{'#' * done}{'.' * (_BAR - done)}] {view.progress_percent:g}%",
+        *wrap(_numbers(view), width),
+        *wrap(_times(view), width),
+    ]
+    sections = {
+        "At work": _running_lines(view, width),
+        "Providers": _provider_lines(view, width),
+        "Needs a person": _attention_lines(view, width),
+        "Next": [f"  {clean(line)}" for line in view.next],
+    }
+    return "\n".join(
+        head + [line for name, lines in sections.items() if lines for line in ("", name, *lines)]
+    )
+
+
+def _numbers(view: RunStatus) -> str:
+    counts = view.counts
+    waiting = counts["pending"] + counts["reviewing"] + counts["delegated"]
+    at_work = sum(counts[status] for status in ACTIVE)
+    parts = [
+        f"{counts['done']} of {view.total} done",
+        f"stage {view.stage} of {view.stages}",
+        f"{at_work} at work",
+    ]
+    parts += [
+        f"{counts[word]} {word}" for word in ("failed", "stuck", "cancelled", "skipped") if counts[word]
+    ]
+    inside = [f"{counts[word]} {word.replace('_', ' ')}" for word in _WAITING if counts[word]]
+    parts.append(f"{waiting} waiting" + (f" ({', '.join(inside)})" if inside else ""))
+    return ", ".join(parts)
+
+
+def _times(view: RunStatus) -> str:
+    text = f"submitted {clock(view.submitted_at)}"
+    if view.starts > 1 and view.started_at is not None:
+        text += f", started {view.starts} times, last {clock(view.started_at)}"
+    if view.finished_at is not None:
+        text += f", finished {clock(view.finished_at)}"
+    return f"{text}, {duration(view.elapsed)} in all"
+
+
+def _more(count: int) -> list[str]:
+    return [f"  and {count - MOST_SHOWN} more"] if count > MOST_SHOWN else []
+
+
+def _running_lines(view: RunStatus, width: int) -> list[str]:
+    if not view.running:
+        return []
+    rows = [
+        (
+            row.task,
+            row.status,
+            f"#{row.attempt} {row.provider}",
+            duration(row.elapsed),
+            "" if row.deadline is None else duration(row.deadline - view.at),
+            row.title,
+        )
+        for row in view.running[:MOST_SHOWN]
+    ]
+    headers = ("task", "status", "attempt", "for", "time left", "title")
+    return [table(rows, headers, width, indent="  ", keep=5), *_more(len(view.running))]
+
+
+def _provider_lines(view: RunStatus, width: int) -> list[str]:
+    def state(row: ProviderRow) -> str:
+        if row.stopped:
+            return f"STOPPED: {row.reason}"
+        if row.closed_until is not None:
+            return f"rests, goes on {when(row.closed_until, view.at)}: {row.reason}"
+        return "one at a time after an outage" if row.probing else ""
+
+    rows = [
+        (row.name, f"{row.running} of {row.limit}", str(row.ready), str(row.waiting), state(row))
+        for row in view.providers
+    ]
+    headers = ("provider", "running", "ready", "backing off", "")
+    return [table(rows, headers, width, indent="  ", keep=4)]
+
+
+def _attention_lines(view: RunStatus, width: int) -> list[str]:
+    lines: list[str] = []
+    for index, row in enumerate(view.attention[:MOST_SHOWN]):
+        title = f" ({clean(row.title, _TITLE)})" if row.title else ""
+        behind = f" Blocks {tasks_word(row.blocks)}." if row.blocks else ""
+        lines += [f"  {clean(row.task)}{title}"]
+        lines += wrap(clean(row.sentence, _LONGEST) + behind, width, "    ")
+        if index < _WITH_COMMANDS:
+            lines += [f"      {clean(line)}" for line in row.next if line != RESUME]
+    if len(view.attention) > _WITH_COMMANDS:
+        lines.append(f"  {command('task', 'why', 'TASK')} says what to type for the others")
+    return [*lines, *_more(len(view.attention))]

@@ -1,0 +1,268 @@
+"""Lists of tasks, and everything about one of them."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from daplug_supervisor.core.commands import find_task
+from daplug_supervisor.core.machine import ACTIVE, SATISFIED, Status
+from daplug_supervisor.core.model import Past, Run, TaskState
+from daplug_supervisor.core.plan import assignment
+from daplug_supervisor.views.derived import DEAD, blocked_by, is_ready, label, state_of
+from daplug_supervisor.views.text import at_clock, clean, duration, facts, listing, table, wrap
+from daplug_supervisor.views.why import why
+
+_UNDER_WAY = ACTIVE | {Status.DELEGATED}
+_KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
+
+
+class TaskRow(Struct, frozen=True):
+    """A task in a list. `since` (UTC) is when it came into its status; `state` is one of `derived.STATES`.
+
+    `waits_for`: its unmet needs; `blocked_by`: a failed, stuck or cancelled task behind them, or null;
+    `attempt`: the number of the latest attempt, 0 for none; `tries` of `max_tries` are used up.
+    """
+
+    task: str
+    title: str
+    status: str
+    state: str
+    provider: str
+    attempt: int
+    tries: int
+    max_tries: int
+    since: float
+    waits_for: tuple[str, ...]
+    blocked_by: str | None
+    reason: str
+
+
+class AttemptRow(Struct, frozen=True):
+    """An attempt. `kind` is its outcome, null as long as there is none; `max_rss` is bytes.
+
+    `seconds` and `cpu` are those of its process tree; `at` and `ended_at` are UTC seconds.
+    """
+
+    number: int
+    provider: str
+    kind: str | None
+    detail: str
+    exit_code: int | None
+    seconds: float
+    cpu: float
+    max_rss: int
+    at: float
+    ended_at: float | None
+
+
+class TaskDetail(Struct, frozen=True):
+    """Everything about a task. `needs` and `dependents` are direct; `next` holds commands to type."""
+
+    task: str
+    title: str
+    status: str
+    state: str
+    sentence: str
+    next: tuple[str, ...]
+    provider: str
+    worker: str
+    model: str
+    since: float
+    needs: tuple[str, ...]
+    unmet: tuple[str, ...]
+    dependents: tuple[str, ...]
+    tries: int
+    max_tries: int
+    timeout: float | None
+    not_before: float | None
+    owner: str
+    labels: tuple[str, ...]
+    attempts: tuple[AttemptRow, ...]
+
+
+def tasks(
+    run: Run,
+    now: float,
+    live: bool,  # noqa: FBT001  as in `status`
+    *,
+    ready: bool = False,
+    status: str | None = None,
+) -> list[TaskRow]:
+    """The tasks in plan order; only the ready ones, or only those with this status or state."""
+    roots = blocked_by(run)
+    rows = []
+    for task in run.tasks.values():
+        if ready and not is_ready(run, task, now):
+            continue
+        state = state_of(run, task, now, live=live)
+        if status in (None, state, task.status.value):
+            rows.append(_row(run, task, state, roots.get(task.id)))
+    return rows
+
+
+def _row(run: Run, task: TaskState, state: str, root: str | None) -> TaskRow:
+    spec = run.spec(task.id)
+    return TaskRow(
+        task=task.id,
+        title=label(spec),
+        status=task.status.value,
+        state=state,
+        provider=task.provider,
+        attempt=task.attempt.number if task.attempt else 0,
+        tries=task.tries,
+        max_tries=spec.retry.attempts,
+        since=task.changed_at,
+        waits_for=_unmet(run, task) if task.status is Status.PENDING else (),
+        blocked_by=root,
+        reason=task.reason,
+    )
+
+
+def _unmet(run: Run, task: TaskState) -> tuple[str, ...]:
+    if not task.unmet:
+        return ()
+    return tuple(name for name in run.spec(task.id).needs if run.tasks[name].status not in SATISFIED)
+
+
+def tasks_text(rows: list[TaskRow], now: float, width: int = 80) -> str:
+    """A table, one task a line."""
+    if not rows:
+        return "No tasks."
+    cells = [
+        (
+            row.task,
+            row.state.replace("_", " "),
+            row.provider,
+            f"{row.tries} of {row.max_tries}" if row.attempt else "",
+            duration(now - row.since),
+            _remark(row),
+        )
+        for row in rows
+    ]
+    return table(cells, ("task", "state", "provider", "tries", "for", ""), width, keep=5)
+
+
+def _remark(row: TaskRow) -> str:
+    if row.blocked_by:
+        return f"blocked by {row.blocked_by}"
+    if row.waits_for:
+        return f"waits for {listing(row.waits_for)}"
+    return row.reason if row.status in DEAD else row.title
+
+
+def ready_lines(run: Run, now: float) -> list[str]:
+    """``ID: title`` for each ready task, one that would be started earlier first."""
+    found = [task for task in run.tasks.values() if is_ready(run, task, now)]
+    found.sort(key=lambda task: (-run.spec(task.id).priority, -task.rank, task.order))
+    return [clean(f"{task.id}: {label(run.spec(task.id))}") for task in found]
+
+
+# --- one task -----------------------------------------------------------------------------------------------
+
+
+def task_detail(run: Run, name: str, now: float, live: bool) -> TaskDetail:  # noqa: FBT001  as in `status`
+    """Everything about one task.
+
+    Raises:
+        NotPossibleError: the run has no such task.
+    """
+    task, found = find_task(run, name), why(run, name, now, live=live)
+    spec = run.spec(name)
+    who = assignment(run.plan, spec, task.provider)
+    return TaskDetail(
+        task=name,
+        title=label(spec),
+        status=task.status.value,
+        state=found.state,
+        sentence=found.sentence,
+        next=found.next,
+        provider=task.provider,
+        worker=who.worker,
+        model=who.model,
+        since=task.changed_at,
+        needs=spec.needs,
+        unmet=_unmet(run, task),
+        dependents=tuple(run.after[name]),
+        tries=task.tries,
+        max_tries=spec.retry.attempts,
+        timeout=spec.timeout,
+        not_before=task.not_before or None,
+        owner=spec.owner,
+        labels=spec.labels,
+        attempts=(*map(_attempt, task.past), *_current(task)),
+    )
+
+
+def _attempt(past: Past) -> AttemptRow:
+    outcome, exit_ = past.result.outcome, past.result.exit
+    return AttemptRow(
+        number=past.number,
+        provider=past.provider,
+        kind=outcome.kind.value,
+        detail=outcome.detail,
+        exit_code=exit_.code,
+        seconds=exit_.seconds,
+        cpu=exit_.cpu,
+        max_rss=exit_.max_rss,
+        at=past.at,
+        ended_at=past.ended_at,
+    )
+
+
+def _current(task: TaskState) -> list[AttemptRow]:
+    """The attempt that has left no result: it is under way, or it was cancelled."""
+    attempt = task.attempt
+    if attempt is None or any(past.number == attempt.number for past in task.past):
+        return []
+    ended = None if task.status in _UNDER_WAY else task.changed_at
+    return [AttemptRow(attempt.number, attempt.provider, None, "", None, 0.0, 0.0, 0, attempt.at, ended)]
+
+
+def task_text(detail: TaskDetail, now: float, width: int = 80) -> str:
+    """Everything about one task, for people."""
+    named = {
+        "provider": f"{detail.provider} (worker {detail.worker}, model {detail.model})",
+        "needs": _named(detail.needs),
+        "needed by": _named(detail.dependents),
+        "timeout": "" if detail.timeout is None else duration(detail.timeout),
+        "owner": detail.owner,
+        "labels": ", ".join(detail.labels),
+    }
+    lines = [clean(f"{detail.task}: {detail.title}", width), *wrap(detail.sentence, width), ""]
+    lines += facts(named, width, "  ")
+    if detail.attempts:
+        rows = [
+            (
+                f"#{row.number}",
+                row.provider,
+                at_clock(row.at, now),
+                duration(row.seconds) if row.kind else "",
+                duration(row.cpu) if row.kind else "",
+                _size(row.max_rss),
+                _outcome(row),
+            )
+            for row in detail.attempts
+        ]
+        headers = ("attempt", "provider", "started", "took", "cpu", "memory", "outcome")
+        lines += ["", table(rows, headers, width, indent="  ", keep=6)]
+    if detail.next:
+        lines += ["", "Next", *(f"  {clean(line)}" for line in detail.next)]
+    return "\n".join(lines)
+
+
+def _outcome(row: AttemptRow) -> str:
+    if row.kind is None:
+        return "no result yet" if row.ended_at is None else "cancelled"
+    return f"{row.kind.replace('_', ' ')}: {row.detail}" if row.detail else row.kind.replace("_", " ")
+
+
+def _named(names: tuple[str, ...]) -> str:
+    return listing(names, 8) if names else ""
+
+
+def _size(size: int) -> str:
+    if size >= _GIB:
+        return f"{size / _GIB:.1f} GiB"
+    if size >= _MIB:
+        return f"{size / _MIB:.0f} MiB"
+    return f"{size / _KIB:.0f} KiB" if size else ""

@@ -1,0 +1,262 @@
+"""Why a task does not run (or that it does), in one sentence, with the commands that get on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from daplug_supervisor.core.commands import find_task
+from daplug_supervisor.core.machine import ACTIVE, Status
+from daplug_supervisor.core.model import Pool, Run, TaskState
+from daplug_supervisor.core.results import RETRYABLE, RULES
+from daplug_supervisor.views.derived import (
+    DEAD,
+    attempt_word,
+    blockers,
+    deadline_of,
+    outcome_words,
+    state_of,
+    tries_word,
+)
+from daplug_supervisor.views.text import at_clock, clean, command, duration, listing, when, wrap
+
+RESUME = command("resume")
+
+
+class Why(Struct, frozen=True):
+    """Why a task is where it is. `state` is one of `derived.STATES`; `next`: commands to type, in order."""
+
+    task: str
+    status: str
+    state: str
+    sentence: str
+    next: tuple[str, ...] = ()
+
+
+def why(run: Run, task_id: str, now: float, *, live: bool, stop_file: bool = False) -> Why:
+    """Why this task is not running, or since when it is. `live`: whether a supervisor drives the run.
+
+    Raises:
+        NotPossibleError: the run has no such task.
+    """
+    task = find_task(run, task_id)
+    state = state_of(run, task, now, live=live, stop_file=stop_file)
+    sentence = SENTENCES[state](run, task, now)
+    if task.status in ACTIVE and not live:
+        sentence = f"{sentence.removesuffix('.')}; no supervisor watches it at the moment."
+    if state == "blocked" and run.finished_at is None:
+        held = (
+            "the run is halted" if stop_file or run.halt else "" if live else "no supervisor drives the run"
+        )
+        sentence = f"{sentence.removesuffix('.')}; {held}." if held else sentence
+    return Why(
+        task.id, task.status.value, state, sentence, _next(run, task, state, live=live, stop_file=stop_file)
+    )
+
+
+def why_text(found: Why, width: int = 80) -> str:
+    """The sentence, and below it what to type."""
+    lines = wrap(f"{found.task}: {found.sentence}", width)
+    return "\n".join([*lines, *(f"  {clean(line)}" for line in found.next)])
+
+
+# --- sentences ----------------------------------------------------------------------------------------------
+
+
+def _ago(task: TaskState, now: float) -> str:
+    return when(task.changed_at, now)
+
+
+def _outcome(task: TaskState) -> str:
+    return f" ({outcome_words(task.last)})" if task.last else ""
+
+
+def _because(task: TaskState, verb: str) -> str:
+    return f"{verb}: {task.reason}" if task.reason else verb
+
+
+def _tried(run: Run, task: TaskState) -> str:
+    return f"tried {tries_word(run, task)}{_outcome(task)}"
+
+
+def _at_work(verb: str) -> Callable[[Run, TaskState, float], str]:
+    def sentence(run: Run, task: TaskState, now: float) -> str:
+        attempt = task.attempt
+        assert attempt is not None, "a task at work has an attempt"  # noqa: S101
+        since = f"for {duration(now - task.changed_at)}, since {at_clock(task.changed_at, now)}"
+        text = f"{verb} attempt {attempt_word(run, task, attempt)} by provider {attempt.provider} {since}"
+        if task.cancelling:
+            return f"{text}; it is being stopped because it was cancelled."
+        deadline = deadline_of(run, task)
+        return f"{text}; its time is over {when(deadline, now)}." if deadline else f"{text}."
+
+    return sentence
+
+
+def _blocked(run: Run, task: TaskState, now: float) -> str:
+    found = blockers(run, task.id)
+    if not found.dead:
+        needs = listing([f"{name} ({_word(run, name, now)})" for name in found.needs])
+        behind = [name for name in found.open if name not in found.needs]
+        return f"Waits for {needs}{f'; first comes {listing(behind)}' if behind else ''}."
+    dead = listing([f"{run.tasks[name].status} task {name}" for name in found.dead])
+    if set(found.needs) == set(found.dead):
+        return f"Blocked by {dead}."
+    return f"Blocked by {dead}; it needs {listing(found.needs)} first."
+
+
+def _word(run: Run, name: str, now: float) -> str:
+    return state_of(run, run.tasks[name], now).replace("_", " ")
+
+
+def _backing_off(run: Run, task: TaskState, now: float) -> str:
+    return f"Backing off: {_tried(run, task)}; tries again {when(task.not_before, now)}."
+
+
+def _rests(pool: Pool, now: float) -> str:
+    reason = f" ({pool.reason})" if pool.reason else ""
+    return f"provider {pool.name} rests{reason}; it takes tasks again {when(pool.rest_until, now)}"
+
+
+def _resting(run: Run, task: TaskState, now: float) -> str:
+    return f"Ready, but {_rests(run.pools[task.provider], now)}."
+
+
+def _pool_stopped(run: Run, task: TaskState, _now: float) -> str:
+    pool = run.pools[task.provider]
+    reason = f" ({pool.reason})" if pool.reason else ""
+    return f"Ready, but provider {pool.name} is stopped{reason} until a person resumes it."
+
+
+def _pool_full(run: Run, task: TaskState, _now: float) -> str:
+    pool = run.pools[task.provider]
+    if pool.full and pool.probing:
+        return f"Ready, but after an outage provider {pool.name} takes one task at a time."
+    if pool.full:
+        return f"Ready, but provider {pool.name} is full ({pool.running} of {pool.limit} running)."
+    return f"Ready, but the run is full ({run.active} of {run.parallel} running)."
+
+
+def _ready(_run: Run, task: TaskState, _now: float) -> str:
+    return f"Ready: provider {task.provider} starts it next."
+
+
+def _halted(run: Run, _task: TaskState, now: float) -> str:
+    halt = run.halt
+    if halt is None:
+        return "Halted: there is a STOP file, so nothing is started."
+    return f"Halted by {halt.by.replace('_', ' ')} {when(halt.requested_at, now)}: {halt.reason}."
+
+
+def _waiting(run: Run, task: TaskState, now: float) -> str:
+    begun = "no supervisor drives the run" if run.starts else "the run has not been started"
+    if task.not_before > now:
+        return f"Backing off until {at_clock(task.not_before, now)}, {_tried(run, task)}; {begun}."
+    return f"Ready, but {begun}."
+
+
+def _not_selected(run: Run, _task: TaskState, _now: float) -> str:
+    return f"Not selected: the latest start asked only for {listing(sorted(run.only))}."
+
+
+def _reviewing(run: Run, task: TaskState, now: float) -> str:
+    return (
+        f"Waits for a person's review since {at_clock(task.changed_at, now)}, tried {tries_word(run, task)}."
+    )
+
+
+def _delegated(_run: Run, task: TaskState, now: float) -> str:
+    return f"Delegated {_ago(task, now)}: it waits for its children and needs no slot."
+
+
+def _done(_run: Run, task: TaskState, now: float) -> str:
+    if not task.past:
+        return _because(task, f"Was done already {_ago(task, now)}") + "."
+    last = task.past[-1]
+    spent = duration(last.result.exit.seconds)
+    return f"Done {_ago(task, now)}, by provider {last.provider} in {spent} (attempt {last.number})."
+
+
+def _failed(run: Run, task: TaskState, now: float) -> str:
+    remedy = RULES[task.last.outcome.kind].remedy if task.last else ""
+    return f"Failed {_ago(task, now)}, {_tried(run, task)}{f': {remedy}' if remedy else ''}."
+
+
+def _stuck(run: Run, task: TaskState, now: float) -> str:
+    remedy = task.remedy or "a person must decide"
+    return f"Stuck since {at_clock(task.changed_at, now)}, {_tried(run, task)}: {remedy}."
+
+
+def _cancelled(_run: Run, task: TaskState, now: float) -> str:
+    return _because(task, f"Cancelled {_ago(task, now)}") + "; its dependents stay blocked."
+
+
+def _skipped(_run: Run, task: TaskState, now: float) -> str:
+    return _because(task, f"Skipped {_ago(task, now)}") + "; its dependents go on without it."
+
+
+SENTENCES: dict[str, Callable[[Run, TaskState, float], str]] = {
+    "blocked": _blocked,
+    "not_selected": _not_selected,
+    "halted": _halted,
+    "waiting_for_supervisor": _waiting,
+    "pool_stopped": _pool_stopped,
+    "resting": _resting,
+    "backing_off": _backing_off,
+    "pool_full": _pool_full,
+    "ready": _ready,
+    "running": _at_work("Running"),
+    "verifying": _at_work("Verifying"),
+    "landing": _at_work("Landing"),
+    "reviewing": _reviewing,
+    "delegated": _delegated,
+    "done": _done,
+    "failed": _failed,
+    "stuck": _stuck,
+    "cancelled": _cancelled,
+    "skipped": _skipped,
+}
+"""One sentence a state."""
+
+
+# --- what to type -------------------------------------------------------------------------------------------
+
+
+def repairs(task: TaskState) -> tuple[str, ...]:
+    """The commands that get on with a failed, stuck or cancelled task."""
+    last = task.last
+    hopeless = task.status is Status.FAILED and last is not None and last.outcome.kind not in RETRYABLE
+    force = ("--force",) if hopeless else ()
+    retry = command("task", "retry", task.id, *force)
+    if task.status is Status.CANCELLED:
+        return (retry,)
+    return (command("task", "logs", task.id), retry, command("task", "skip", task.id, "--reason", "..."))
+
+
+def _next(run: Run, task: TaskState, state: str, *, live: bool, stop_file: bool) -> tuple[str, ...]:
+    held = stop_file or run.halt is not None or (not live and run.finished_at is None)
+    if state == "blocked":
+        return _unblock(run, task, held=held)
+    if task.status in DEAD:
+        return (*repairs(task), *_again(held=held or not live))
+    if task.status is Status.REVIEWING:
+        return (command("task", "approve", task.id), command("task", "reject", task.id, "--reason", "..."))
+    if task.status in ACTIVE:
+        return (command("task", "logs", task.id), *_again(held=not live))
+    if state == "not_selected":
+        return (RESUME,)
+    return _again(held=state in ("halted", "waiting_for_supervisor", "pool_stopped"))
+
+
+def _again(*, held: bool) -> tuple[str, ...]:
+    return (RESUME,) if held else ()
+
+
+def _unblock(run: Run, task: TaskState, *, held: bool) -> tuple[str, ...]:
+    found = blockers(run, task.id)
+    if found.dead:
+        return (*repairs(run.tasks[found.dead[0]]), *_again(held=held or run.finished_at is not None))
+    idle = [name for name in found.open if run.tasks[name].status not in ACTIVE]
+    looks = (command("task", "why", idle[0]),) if idle else ()
+    return (*looks, *_again(held=held))

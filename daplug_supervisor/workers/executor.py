@@ -1,0 +1,149 @@
+"""The worker `executor`: runs a daplug prompt through daplug's executor.py, in its foreground loop.
+
+That mode is the only one that waits for the agent and says how it ended. The executor names its state and
+logs by prompt number and time, in the home directory, for all repositories together; so each attempt gets a
+number and a time stamp of its own, which are both its id.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from daplug_supervisor.core.bundle import Bundle, Command, Evidence
+from daplug_supervisor.errors import UsageError
+from daplug_supervisor.workers import executor_output, locate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from daplug_supervisor.core.plan import Assignment
+    from daplug_supervisor.core.results import Outcome
+    from daplug_supervisor.workers.registry import Settings
+
+ATTEMPT_VARIABLE = "DAPLUG_SUP_ATTEMPT"
+"""Inherited by everything an attempt starts: how processes that left its session are found."""
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
+_TASK_LENGTH = 43
+
+
+class ExecutorWorker:
+    """Runs prompts through daplug's executor.py, which is found once, when the worker is made."""
+
+    # The JSON document holds the prompt's text, whose size nobody bounds.
+    output_wanted = 32 << 20
+
+    def __init__(self, settings: Settings) -> None:
+        self._executor = ""
+        self._missing = ""
+        try:
+            self._executor = str(locate.find(settings))
+        except UsageError as error:
+            self._missing = str(error)
+
+    def problems(self, assignments: Sequence[Assignment]) -> list[str]:
+        """What is missing here, and models that the executor would hand back to Claude instead of running."""
+        found = [self._missing] if self._missing else []
+        found += [
+            f"provider {provider}: the model 'claude' runs only inside a Claude session; "
+            "add `cli: claude`, or choose a model such as cc-sonnet or cc-opus"
+            for provider in sorted(
+                {each.provider for each in assignments if each.model == "claude" and not each.cli}
+            )
+        ]
+        return found
+
+    def command(self, bundle: Bundle) -> Command:
+        """One run of the executor, in the directory that the run is about.
+
+        Raises:
+            UsageError: there is no executor (`problems` says so beforehand), or the task has no prompt.
+        """
+        if self._missing:
+            raise UsageError(self._missing)
+        if bundle.prompt_file is None:
+            raise UsageError(f"task {bundle.task}: its worker runs prompts, and it has none")
+        attempt = attempt_id(bundle)
+        options = [
+            *(
+                "--prompt-file",
+                bundle.prompt_file,
+                "--prompt-number",
+                attempt,
+                "--execution-timestamp",
+                attempt,
+            ),
+            *_agent(bundle),
+            *_place(bundle),
+            *_loop(bundle),
+            *_sandbox(bundle),
+        ]
+        return Command(
+            argv=(sys.executable, self._executor, *options),
+            env={**bundle.spec.env, ATTEMPT_VARIABLE: attempt},
+            cwd=bundle.target,
+        )
+
+    def outcome(self, evidence: Evidence) -> Outcome:
+        """What the executor's exit code and JSON document say."""
+        return executor_output.read(evidence)
+
+
+def attempt_id(bundle: Bundle) -> str:
+    """A name for the attempt that is unique in the world and fit for file names: at most 60 characters."""
+    # The token itself is not shown: the completion marker is made of it.
+    task = _UNSAFE.sub("_", bundle.task)[:_TASK_LENGTH]
+    return f"{task}-{_digest('attempt', bundle)}"
+
+
+def completion_marker(bundle: Bundle) -> str:
+    """What the agent must print to say that it is done: the plan's marker, or one that nothing can quote."""
+    return bundle.spec.loop.completion_marker or f"DONE-{_digest('marker', bundle)}"
+
+
+def _digest(purpose: str, bundle: Bundle) -> str:
+    return sha256(f"{purpose}\0{bundle.name}\0{bundle.token}".encode()).hexdigest()[:16]
+
+
+def _agent(bundle: Bundle) -> list[str]:
+    chosen = bundle.assignment
+    options = ["--model", chosen.model]
+    if chosen.cli:
+        options += ["--cli", chosen.cli]
+    if chosen.variant:
+        options += ["--variant", chosen.variant]
+    return options
+
+
+def _place(bundle: Bundle) -> list[str]:
+    options = ["--cwd", bundle.cwd]
+    # With --worktree-path and the model claude, the executor edits ~/.claude/settings.json, and two at once
+    # lose entries that are the user's own.
+    if bundle.branch and bundle.assignment.model != "claude":
+        options += ["--worktree-path", bundle.cwd, "--branch-name", bundle.branch]
+        options += ["--original-repo-root", bundle.target]
+    return options
+
+
+def _loop(bundle: Bundle) -> list[str]:
+    options = [
+        "--run",
+        "--loop",
+        "--loop-foreground",
+        "--max-iterations",
+        str(bundle.spec.loop.max_iterations),
+    ]
+    options += ["--completion-marker", completion_marker(bundle)]
+    if bundle.spec.require_diff:
+        options.append("--require-diff")
+    return options
+
+
+def _sandbox(bundle: Bundle) -> list[str]:
+    wanted = bundle.spec.sandbox
+    if not wanted:
+        return []
+    return ["--sandbox"] if wanted is True else ["--sandbox", "--sandbox-profile", wanted]

@@ -1,0 +1,38 @@
+"""What agents print, made fit for a journal and a terminal: one short line without control characters."""
+
+from __future__ import annotations
+
+import signal
+
+LIMIT = 300
+"""Characters in the detail of an outcome."""
+
+_TAIL = 64 << 10
+
+
+def one_line(text: str, limit: int = LIMIT) -> str:
+    """`text` as one printable line of at most `limit` characters.
+
+    White space is folded; every other character that a terminal might act on is written as an escape, so that
+    nobody can hide or forge text with colours, cursor moves or a change of writing direction.
+    """
+    # Cut first: a text of many megabytes is not worth escaping whole.
+    folded = " ".join(text.lstrip()[: 8 * limit].split())
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in folded)
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def last_line(output: bytes) -> str:
+    """The last line of `output` that is not blank, as `one_line` writes it, or ''."""
+    lines = output[-_TAIL:].decode("utf-8", "replace").splitlines()
+    return next((one_line(line) for line in reversed(lines) if line.strip()), "")
+
+
+def ending(code: int) -> str:
+    """An exit code in words: ``exit code 3``, ``killed by SIGKILL``."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"

@@ -1,0 +1,1 @@
+"""Files and checkouts that attempts work in."""

@@ -1,0 +1,30 @@
+"""Getting an attempt's bundle ready: its directory, its prompt, and the file that says what it got."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from daplug_supervisor.core.bundle import Bundle
+from daplug_supervisor.workspace.files import BUNDLE, PROMPT, write_atomically
+
+
+def write(bundle: Bundle, prompt: str) -> None:
+    """Write the prompt and the bundle's file into the attempt's directory.
+
+    Raises:
+        OSError: they could not be written.
+    """
+    directory = Path(bundle.directory)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    text = prompt.encode()
+    write_atomically(directory / PROMPT, text)
+    record = {
+        "version": 1,
+        "name": bundle.name,
+        "bundle": bundle,
+        "checksums": {PROMPT: f"sha256:{hashlib.sha256(text).hexdigest()}"},
+    }
+    write_atomically(directory / BUNDLE, msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")

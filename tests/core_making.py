@@ -1,0 +1,143 @@
+"""Building blocks for tests of the core: small plans, a run that events are recorded in, one event of every kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from daplug_supervisor.core import events as ev
+from daplug_supervisor.core.decide import Decision, decide, wake_at
+from daplug_supervisor.core.plan import Plan, Provider, Retry, Task
+from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind, Result
+from daplug_supervisor.core.retry import after_attempt
+from daplug_supervisor.core.state import Pool, Run, State, TaskState, apply
+
+RUN = "r1"
+
+
+def task(*needs: str, provider: str = "codex", **options: Any) -> Task:
+    return Task(command=("true",), needs=needs, provider=provider, **options)
+
+
+def plan_of(
+    tasks: Mapping[str, Task] | Iterable[str], providers: Mapping[str, Provider] | None = None, **options: Any
+) -> Plan:
+    """A plan of these tasks; names alone stand for tasks that need nothing."""
+    given = tasks if isinstance(tasks, Mapping) else {name: task() for name in tasks}
+    return Plan("p", dict(given), dict(providers or {"codex": Provider()}), **options)
+
+
+def chain(*names: str) -> Plan:
+    """A plan in which each task needs the one before it."""
+    return plan_of({name: task(*names[max(0, i - 1) : i]) for i, name in enumerate(names)})
+
+
+def result(
+    kind: OutcomeKind = OutcomeKind.FAILED, detail: str = "why", retry_at: float | None = None
+) -> Result:
+    return Result(Outcome(kind, detail, retry_at), Exit(1))
+
+
+class Story:
+    """A run and what happens to it."""
+
+    def __init__(self, plan: Plan, now: float = 1000.0, *, start: bool = True, **started: Any) -> None:
+        self.state, self.entries, self.now = State(), list[ev.Entry](), now
+        self.record(ev.RunSubmitted(plan, "/target"))
+        if start:
+            self.record(ev.RunStarted(**started))
+
+    @property
+    def run(self) -> Run:
+        return self.state.runs[RUN]
+
+    def task(self, name: str) -> TaskState:
+        return self.run.tasks[name]
+
+    def pool(self, name: str = "codex") -> Pool:
+        return self.run.pools[name]
+
+    def record(self, *events: ev.Event) -> None:
+        for event in events:
+            entry = ev.Entry(len(self.entries) + 1, RUN, self.now, event)
+            apply(self.state, entry)
+            self.entries.append(entry)
+
+    def start(self, *names: str) -> None:
+        for name in names:
+            known = self.task(name)
+            number = known.attempt.number + 1 if known.attempt else 1
+            self.record(ev.AttemptStarted(name, number, f"{name}-{number}", known.provider))
+
+    def claim(self, name: str) -> None:
+        """An attempt ends and says that it succeeded."""
+        self.start(name)
+        self.record(ev.AttemptExited(name, result(OutcomeKind.COMPLETED)))
+
+    def finish(self, *names: str) -> None:
+        for name in names:
+            self.claim(name)
+            self.record(ev.VerificationPassed(name), ev.Landed(name))
+
+    def end(self, name: str, kind: OutcomeKind, **outcome: Any) -> list[ev.Event]:
+        """The attempt that runs ends with this outcome; returns what followed."""
+        follows = after_attempt(self.run, self.task(name), result(kind, **outcome), self.now)
+        self.record(*follows)
+        return follows
+
+    def attempt(self, name: str, kind: OutcomeKind, **outcome: Any) -> list[ev.Event]:
+        self.start(name)
+        return self.end(name, kind, **outcome)
+
+    def decide(self) -> Decision | None:
+        return decide(self.run, self.now)
+
+    def wake_at(self) -> float | None:
+        return wake_at(self.run, self.now)
+
+
+def samples(name: str = "a", provider: str = "codex") -> dict[type[ev.TaskEvent], ev.TaskEvent]:
+    """One event of every kind that a task has."""
+    events: list[ev.TaskEvent] = [
+        ev.AttemptStarted(name, 1, "token", provider),
+        ev.AttemptSpawned(name, 7, 8, "boot", 9.5),
+        ev.AttemptExited(name, result(OutcomeKind.COMPLETED)),
+        ev.VerificationPassed(name),
+        ev.Landed(name),
+        ev.RetryScheduled(name, result(), 5.0, uses_try=False, provider=provider),
+        ev.TaskFailed(name, result()),
+        ev.TaskStuck(name, result(), "remedy"),
+        ev.CancelRequested(name, "no more"),
+        ev.TaskCancelled(name, "no more"),
+        ev.TaskSkipped(name, "go on"),
+        ev.TaskReset(name, "again"),
+        ev.TaskAdopted(name, "was there"),
+        ev.Delegated(name),
+        ev.ChildrenDone(name),
+        ev.Approved(name, "me"),
+        ev.Rejected(name, "not yet", "me"),
+    ]
+    return {type(event): event for event in events}
+
+
+def others(plan: Plan) -> list[ev.Event]:
+    """One event of every kind that no task has."""
+    return [
+        ev.SupervisorStarted(1, "boot", "0.1"),
+        ev.SupervisorStopped(2),
+        ev.CommandAnswered("c1", "halt", applied=True, message="done"),
+        ev.RunSubmitted(plan, "/target", "plan.yaml"),
+        ev.PlanChanged(plan, ("a: priority",)),
+        ev.TaskAdded("new", task()),
+        ev.RunStarted(("a",), 2),
+        ev.HaltRequested("enough", "command", ("a",)),
+        ev.Halted(),
+        ev.Resumed("me"),
+        ev.ProviderRested("codex", 60.5, "429"),
+        ev.ProviderStopped("codex", "401"),
+        ev.ProviderResumed("codex"),
+        ev.RunFinished(),
+    ]
+
+
+FAST = Retry(attempts=3, backoff=0.0)

@@ -1,0 +1,254 @@
+"""A supervisor without a world: it carries out decisions by recording events, and chance says how attempts end.
+
+After every event the indexes are compared with what is recomputed from scratch, and every decision with what a plain
+search over all tasks would decide.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from random import Random
+
+from core_making import RUN, Story, result
+from core_plans import another_task, edited
+from daplug_supervisor.core import events as ev
+from daplug_supervisor.core.commands import Command, Verb, events_of
+from daplug_supervisor.core.decide import ConfirmHalt, Finish, RequestHalt, Start
+from daplug_supervisor.core.machine import ACTIVE, ENDED, SATISFIED, TRANSITIONS, Status
+from daplug_supervisor.core.model import Pool, ReadyKey, Run, TaskState
+from daplug_supervisor.core.plan import Plan
+from daplug_supervisor.core.results import RULES, OutcomeKind
+from daplug_supervisor.core.retry import after_attempt
+from daplug_supervisor.errors import IllegalTransitionError, NotPossibleError
+
+BAD = [kind for kind in OutcomeKind if kind is not OutcomeKind.COMPLETED]
+VERBS: list[Verb] = ["halt", "resume", "retry", "skip", "cancel"]
+WILD = 80
+"""Steps after which every attempt succeeds and no person interferes, so that the run must end."""
+
+
+# --- recomputed from scratch ------------------------------------------------------------------------------------
+
+
+def startable(run: Run, task: TaskState) -> bool:
+    """Whether only time and place can keep a task from starting."""
+    met = all(run.tasks[name].status in SATISFIED for name in run.spec(task.id).needs)
+    return task.status is Status.PENDING and met and (not run.only or task.id in run.only)
+
+
+def urgency(run: Run, task: TaskState) -> tuple[int, float, int]:
+    return -run.spec(task.id).priority, -longest(run, task.id), list(run.plan.tasks).index(task.id)
+
+
+def longest(run: Run, name: str) -> float:
+    """The heaviest chain from a task on, by trying all."""
+    behind = [other for other, spec in run.plan.tasks.items() if name in spec.needs]
+    return (run.spec(name).estimate or 1.0) + max((longest(run, other) for other in behind), default=0.0)
+
+
+def has_place(run: Run, pool: Pool, now: float) -> bool:
+    limit = 1 if pool.probing else pool.limit
+    return at_work(run, pool) < limit and not pool.stopped and pool.rest_until <= now
+
+
+def at_work(run: Run, pool: Pool) -> int:
+    attempts = [task.attempt for task in run.tasks.values() if task.status in ACTIVE]
+    return sum(attempt is not None and attempt.provider == pool.name for attempt in attempts)
+
+
+def should_start(run: Run, now: float) -> str | None:
+    """The task that a plain search over all of them finds."""
+    active = sum(task.status in ACTIVE for task in run.tasks.values())
+    if run.halt or run.finished_at is not None or (run.parallel is not None and active >= run.parallel):
+        return None
+    free = [name for name, pool in run.pools.items() if has_place(run, pool, now)]
+    found = [t for t in run.tasks.values() if startable(run, t) and t.not_before <= now and t.provider in free]
+    return min(found, key=lambda task: urgency(run, task)).id if found else None
+
+
+def check_indexes(run: Run) -> None:
+    tasks = run.tasks.values()
+    assert list(run.tasks) == list(run.plan.tasks)
+    assert run.counts == {status: sum(task.status is status for task in tasks) for status in Status}
+    assert run.active == sum(task.status in ACTIVE for task in tasks)
+    for task in tasks:
+        assert task.unmet == sum(run.tasks[name].status not in SATISFIED for name in set(run.spec(task.id).needs))
+        assert run.after[task.id] == [name for name, spec in run.plan.tasks.items() if task.id in spec.needs]
+        assert task.lost < 3 or task.status is Status.STUCK
+        assert not task.cancelling or task.status in ACTIVE
+    assert list(run.pools) == list(run.plan.providers)
+    for pool in run.pools.values():
+        check_pool(run, pool)
+
+
+def check_pool(run: Run, pool: Pool) -> None:
+    assert pool.running == at_work(run, pool)
+    valid: list[str] = []
+    heaps: list[list[ReadyKey] | list[tuple[float, int, int, str]]] = [pool.ready, pool.waiting]
+    for heap in heaps:
+        assert all(heap[(i - 1) // 2] <= heap[i] for i in range(1, len(heap)))
+        fresh = [run.tasks[entry[-1]].ticket == entry[-2] for entry in heap]
+        assert fresh[:1] in ([], [True])
+        valid += [entry[-1] for entry, ok in zip(heap, fresh, strict=True) if ok]
+    assert sorted(valid) == sorted(t.id for t in run.tasks.values() if startable(run, t) and t.provider == pool.name)
+
+
+# --- the run ----------------------------------------------------------------------------------------------------
+
+
+class Drive(Story):
+    """Drives a run to its end; `random` chooses whatever a world would decide."""
+
+    def __init__(self, plan: Plan, random: Random) -> None:
+        self.random, self.steps, self.base = random, 0, dict[str, int]()
+        super().__init__(plan, start=False)
+        self.restart()
+
+    @property
+    def calm(self) -> bool:
+        return self.steps > WILD
+
+    def chance(self, one_in: int) -> bool:
+        return not self.calm and not self.random.randrange(one_in)
+
+    def record(self, *events: ev.Event) -> None:
+        for event in events:
+            if isinstance(event, ev.TaskEvent):
+                assert type(event) in TRANSITIONS[self.task(event.task).status]
+            super().record(event)
+            if isinstance(event, ev.TaskReset):
+                self.base[event.task] = len(self.task(event.task).past)
+            check_indexes(self.run)
+        for task in self.run.tasks.values():
+            counted = [RULES[past.result.outcome.kind].uses_try for past in task.past[self.base.get(task.id, 0) :]]
+            assert task.tries == sum(counted)
+            assert task.tries <= self.run.spec(task.id).retry.attempts
+
+    def restart(self) -> None:
+        some = self.random.sample(list(self.run.tasks), self.random.randint(1, len(self.run.tasks)))
+        only = tuple(some) if self.chance(4) else ()
+        self.record(ev.RunStarted(only, self.random.choice([None, None, 1, 2])))
+
+    def to_the_end(self) -> None:
+        """Go on until the run has finished or halted for good."""
+        enough = WILD + 20 * (len(self.run.tasks) + 10)
+        while self.step():
+            self.steps += 1
+            assert self.steps < enough, "the run does not come to an end"
+            self.now += self.random.choice([0.0, 0.5, 7.0])
+        assert self.run.active == 0
+
+    def step(self) -> bool:
+        if self.chance(8):
+            self.interfere()
+        decision, expected = self.decide(), should_start(self.run, self.now)
+        self.check_sleep(decision is None)
+        if isinstance(decision, Start):
+            self.begin(decision, expected)
+        elif isinstance(decision, RequestHalt):
+            assert decision.reason
+            self.record(ev.HaltRequested(decision.reason, decision.by))
+        elif isinstance(decision, ConfirmHalt):
+            assert not self.run.active
+            self.record(ev.Halted())
+        elif isinstance(decision, Finish):
+            assert expected is None
+            self.check_finish()
+            self.record(ev.RunFinished())
+        else:
+            assert expected is None
+            return self.wait()
+        return True
+
+    def begin(self, decision: Start, expected: str | None) -> None:
+        task, pool = self.task(decision.task), self.pool(decision.provider)
+        assert decision.task == expected
+        assert (task.provider, startable(self.run, task)) == (pool.name, True)
+        self.start(decision.task)
+        assert pool.running <= pool.limit
+        assert self.run.parallel is None or self.run.active <= self.run.parallel
+
+    def check_sleep(self, asleep: bool) -> None:
+        """If nothing is to be done now, nothing becomes due before the time at which we look again."""
+        if not asleep or self.run.halt or self.run.finished_at is not None:
+            return
+        times = [task.not_before for task in self.run.tasks.values()]
+        times += [pool.rest_until for pool in self.run.pools.values()]
+        times += [self.run.started_at + (self.run.plan.timeout or 0.0)]
+        wake = self.wake_at()
+        assert wake is None or wake > self.now
+        before = self.now
+        for self.now in sorted(time for time in times if time > before and (wake is None or time < wake)):
+            assert self.decide() is None
+        self.now = before
+
+    def check_finish(self) -> None:
+        """What is left is blocked by what ended without being done, or was not asked for."""
+        run = self.run
+        assert not run.active
+        for task in run.tasks.values():
+            if task.status not in ENDED and task.status is not Status.DELEGATED:
+                assert (run.only and task.id not in run.only) or task.unmet
+
+    def wait(self) -> bool:
+        """Let an attempt get on, or time pass, or a person come; False if the run is over."""
+        active = [task for task in self.run.tasks.values() if task.status in ACTIVE]
+        delegated = [task for task in self.run.tasks.values() if task.status is Status.DELEGATED]
+        if active:
+            self.get_on(self.random.choice(active))
+        elif delegated:
+            self.record(ev.ChildrenDone(delegated[0].id))
+        elif self.run.halt or self.run.finished_at is not None:
+            assert self.run.finished_at is not None or (self.run.halt and self.run.halt.halted_at is not None)
+            if self.calm or self.chance(3):
+                return False
+            self.interfere()
+        else:
+            wake = self.wake_at()
+            assert wake is not None, "work waits, and nothing will ever wake us"
+            self.now = wake
+        return True
+
+    def get_on(self, task: TaskState) -> None:
+        """One step of an attempt."""
+        bad = not self.calm and self.random.random() < 0.5
+        if bad or task.cancelling:
+            at = self.now + self.random.choice([-5.0, 40.0]) if self.random.random() < 0.3 else None
+            kind = self.random.choice(BAD)
+            self.record(*after_attempt(self.run, task, result(kind, retry_at=at), self.now))
+        elif task.status is Status.RUNNING:
+            if self.chance(2):
+                self.record(ev.AttemptSpawned(task.id, 1, 2, "boot"))
+            claims = ev.AttemptExited(task.id, result(OutcomeKind.COMPLETED))
+            self.record(ev.Delegated(task.id) if self.chance(12) else claims)
+        else:
+            self.record(ev.VerificationPassed(task.id) if task.status is Status.VERIFYING else ev.Landed(task.id))
+
+    # --- people ---------------------------------------------------------------------------------------------
+
+    def interfere(self) -> None:
+        choice = self.random.randrange(10)
+        if choice == 0:
+            self.restart()
+        elif choice == 1:
+            self.record(ev.ProviderResumed(self.random.choice(list(self.run.pools))))
+        elif choice == 2:
+            self.change(ev.PlanChanged(edited(self.run.plan, self.random)))
+        elif choice == 3 and len(self.run.tasks) < 12:
+            self.change(ev.TaskAdded(f"new{len(self.entries)}", another_task(self.run.plan, self.random)))
+        else:
+            verb, name = self.random.choice(VERBS), self.random.choice(list(self.run.tasks))
+            try:
+                events = events_of(self.run, Command("c1", verb, RUN, name, "because"))
+            except NotPossibleError:
+                return
+            self.record(*events)
+
+    def change(self, event: ev.Event) -> None:
+        """A changed plan is refused only for what is under way, and then nothing has changed."""
+        before = deepcopy(self.state)
+        try:
+            self.record(event)
+        except IllegalTransitionError as error:
+            assert "cannot leave the plan" in str(error) or "with its old provider" in str(error)
+            assert self.state == before
