@@ -126,6 +126,7 @@ class Run(Struct):
     started_at: float = 0.0
     starts: int = 0
     fresh_failures: int = 0
+    answered: set[str] = field(default_factory=set)
     halt: Halt | None = None
     finished_at: float | None = None
 

@@ -40,9 +40,7 @@ def apply(state: State, entry: ev.Entry) -> None:
     if isinstance(event, ev.TaskEvent):
         _apply_to_task(_run(state, entry), event, entry.at)
     else:
-        handler = _HANDLERS.get(type(event))
-        if handler is not None:
-            handler(state, entry, event)
+        _HANDLERS[type(event)](state, entry, event)
     state.seq = max(state.seq, entry.seq)
 
 
@@ -279,9 +277,15 @@ def _let_go(state: State, _entry: ev.Entry, _event: ev.SupervisorStopped) -> Non
     state.supervisor = None
 
 
+def _answered(state: State, entry: ev.Entry, event: ev.CommandAnswered) -> None:
+    if entry.run:
+        _run(state, entry).answered.add(event.id)
+
+
 _HANDLERS: dict[type[ev.Event], Callable[[State, ev.Entry, Any], None]] = {
     ev.SupervisorStarted: _supervised,
     ev.SupervisorStopped: _let_go,
+    ev.CommandAnswered: _answered,
     ev.RunSubmitted: _submitted,
     ev.PlanChanged: _plan_changed,
     ev.TaskAdded: _task_added,

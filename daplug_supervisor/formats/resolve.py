@@ -44,13 +44,12 @@ def resolve(
     Raises:
         msgspec.ValidationError: the values do not fit the structs.
     """
-    parallel = max(1, min(processors, _MAX_PARALLEL))
-    builtin = {**BUILTIN_PROVIDERS, LOCAL: replace(BUILTIN_PROVIDERS[LOCAL], parallel=parallel)}
+    local = {"worker": "command", "parallel": max(1, min(processors, _MAX_PARALLEL))}
+    builtin = {**BUILTIN_PROVIDERS, LOCAL: msgspec.convert(local, Provider)}
     written = msgspec.convert({**head, "tasks": {}}, PlanFile)
     declared = dict(written.providers)
     if LOCAL in declared:
-        own = {field: getattr(builtin[LOCAL], field) for field in ("worker", "parallel")}
-        declared[LOCAL] = msgspec.convert({**own, **head["providers"][LOCAL]}, Provider)
+        declared[LOCAL] = msgspec.convert({**local, **head["providers"][LOCAL]}, Provider)
     known = {**builtin, **declared}
     defaults = _Defaults(head.get("defaults", {}), written, declared)
     nearest = Nearest(known)
@@ -90,7 +89,7 @@ class _Defaults:
 
     def fill(self, raw: dict[str, Any]) -> Task:
         for key, inherited in self._raw.items():
-            if key in raw:
+            if isinstance(raw.get(key), dict):
                 raw = {**raw, key: {**inherited, **raw[key]}}
         own = msgspec.convert(raw, Task)
         if own.command is not None:

@@ -29,7 +29,7 @@ class Receiver(Protocol):
 
     directory: StateDirectory
 
-    async def command(self, command: Command) -> list[ev.Event]:
+    async def command(self, command: Command) -> ev.CommandAnswered:
         """Carry one out."""
         ...
 

@@ -13,8 +13,9 @@ from typing import Self
 import anyio
 import anyio.abc
 
+from daplug_supervisor import __version__
 from daplug_supervisor.core import events as ev
-from daplug_supervisor.core.commands import Command, events_of
+from daplug_supervisor.core.commands import Command
 from daplug_supervisor.core.decide import ConfirmHalt, Finish, RequestHalt, Start, decide, wake_at
 from daplug_supervisor.core.machine import ACTIVE
 from daplug_supervisor.core.plan import Plan, Task, assignment
@@ -27,6 +28,7 @@ from daplug_supervisor.processes.tree import boot_id
 from daplug_supervisor.supervisor import recovery
 from daplug_supervisor.supervisor.clock import SystemClock
 from daplug_supervisor.supervisor.inbox import watch
+from daplug_supervisor.supervisor.orders import Orders
 from daplug_supervisor.supervisor.recorder import Recorder
 from daplug_supervisor.supervisor.reports import write_report
 from daplug_supervisor.supervisor.slot import work
@@ -36,7 +38,6 @@ from daplug_supervisor.workspace.files import NAME, Lock, StateDirectory
 
 log = getLogger(__name__)
 
-RELEASE = "0.1.0"
 Confirm = Callable[[Run, str], Awaitable[bool]]
 """Asked before a task starts (run, task); False halts the run."""
 
@@ -108,7 +109,7 @@ class Supervisor:
         self._tasks.start_soon(self._recorder.publish, name="publisher")
         self._tasks.start_soon(self._schedule, name="scheduler")
         self._tasks.start_soon(watch, self, name="inbox")
-        self.record("", ev.SupervisorStarted(os.getpid(), boot_id(), RELEASE))
+        self.record("", ev.SupervisorStarted(os.getpid(), boot_id(), __version__))
         return self
 
     async def __aexit__(
@@ -222,42 +223,19 @@ class Supervisor:
                 self._give_slot(handle, task.id)
         return handle
 
-    async def command(self, command: Command) -> list[ev.Event]:
-        """Carry out what a person says, and return the events that did it, durable.
+    async def command(self, command: Command) -> ev.CommandAnswered:
+        """Carry out what a person says, once for each id, and return the answer, durable.
 
         Raises:
             NotPossibleError: it cannot be done now; nothing was changed.
         """
-        runs = self._addressed(command)
-        done: list[ev.Event] = []
-        refused: NotPossibleError | None = None
-        for run in runs:
-            try:
-                events = events_of(run, command)
-            except NotPossibleError as error:
-                refused = error
-                continue
-            self.record(run.id, *events)
-            done += events
-            self._after_command(run, command)
-        if not done:
-            raise refused or NotPossibleError("there is no unfinished run")
-        await self._recorder_now().settle()
-        return done
-
-    def _addressed(self, command: Command) -> list[Run]:
-        if command.run:
-            if command.run not in self.state.runs:
-                raise NotPossibleError(f"there is no run {command.run!r} here, or it finished before this supervisor")
-            return [self.state.runs[command.run]]
-        runs = [run for run in self.state.runs.values() if run.finished_at is None] or list(self.state.runs.values())
-        return runs if command.verb in ("halt", "resume") else runs[-1:]
-
-    def _after_command(self, run: Run, command: Command) -> None:
+        answer = Orders(self._recorder_now()).carry_out(command)
         if command.verb == "cancel":
-            attached = self.live.get((run.id, command.task))
-            if attached is not None:
-                attached.stop()
+            for (run, task), attached in list(self.live.items()):
+                if self.state.runs[run].tasks[task].cancelling:
+                    attached.stop()
+        await self._recorder_now().settle()
+        return answer
 
     async def load(self, run: str) -> Run:
         """The state of any run, also a finished one.

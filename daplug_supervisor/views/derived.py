@@ -164,7 +164,8 @@ def blocks(run: Run, names: Iterable[str], budget: int) -> dict[str, int]:
 
 def label(spec: Task) -> str:
     """What a person calls the task: its title, or else what it is to do."""
-    return spec.title or spec.prompt or " ".join(spec.command or ()) or (spec.instructions or "").strip()
+    first_line = (spec.instructions or "").strip().partition("\n")[0]
+    return spec.title or spec.prompt or " ".join(spec.command or ()) or first_line
 
 
 def outcome_words(result: Result) -> str:

@@ -46,8 +46,8 @@ class RunStatus(Struct, frozen=True):
 
     `at`: the time that this describes. `state`: running, waiting, halting, halted, finished, or interrupted
     (unfinished, and no supervisor drives it). `counts` has every status, and what `pending` consists of:
-    ready, backing_off, blocked, not_selected. `stage` is the first of `stages` with a task that has not ended.
-    `next` holds commands to type.
+    ready, backing_off, blocked, not_selected. `stage` is the first of `stages` with a task that has not
+    ended. `next` holds commands to type.
     """
 
     run: str
@@ -276,5 +276,5 @@ def _attention_lines(view: RunStatus, width: int) -> list[str]:
         if index < _WITH_COMMANDS:
             lines += [f"      {clean(line)}" for line in row.next if line != RESUME]
     if len(view.attention) > _WITH_COMMANDS:
-        lines.append(f"  {command('task', 'why', 'TASK')} says what to type for the others")
+        lines.append(f"  `{command('task', 'why', 'TASK')}` says what to type for the others")
     return [*lines, *_more(len(view.attention))]

@@ -11,6 +11,7 @@ from random import Random
 
 from core_making import RUN, Story, result
 from core_plans import another_task, edited
+
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.commands import Command, Verb, events_of
 from daplug_supervisor.core.decide import ConfirmHalt, Finish, RequestHalt, Start
@@ -27,7 +28,7 @@ WILD = 80
 """Steps after which every attempt succeeds and no person interferes, so that the run must end."""
 
 
-# --- recomputed from scratch ------------------------------------------------------------------------------------
+# --- recomputed from scratch ----------------------------------------------------------------------------
 
 
 def startable(run: Run, task: TaskState) -> bool:
@@ -62,7 +63,9 @@ def should_start(run: Run, now: float) -> str | None:
     if run.halt or run.finished_at is not None or (run.parallel is not None and active >= run.parallel):
         return None
     free = [name for name, pool in run.pools.items() if has_place(run, pool, now)]
-    found = [t for t in run.tasks.values() if startable(run, t) and t.not_before <= now and t.provider in free]
+    found = [
+        t for t in run.tasks.values() if startable(run, t) and t.not_before <= now and t.provider in free
+    ]
     return min(found, key=lambda task: urgency(run, task)).id if found else None
 
 
@@ -72,7 +75,9 @@ def check_indexes(run: Run) -> None:
     assert run.counts == {status: sum(task.status is status for task in tasks) for status in Status}
     assert run.active == sum(task.status in ACTIVE for task in tasks)
     for task in tasks:
-        assert task.unmet == sum(run.tasks[name].status not in SATISFIED for name in set(run.spec(task.id).needs))
+        assert task.unmet == sum(
+            run.tasks[name].status not in SATISFIED for name in set(run.spec(task.id).needs)
+        )
         assert run.after[task.id] == [name for name, spec in run.plan.tasks.items() if task.id in spec.needs]
         assert task.lost < 3 or task.status is Status.STUCK
         assert not task.cancelling or task.status in ACTIVE
@@ -90,10 +95,12 @@ def check_pool(run: Run, pool: Pool) -> None:
         fresh = [run.tasks[entry[-1]].ticket == entry[-2] for entry in heap]
         assert fresh[:1] in ([], [True])
         valid += [entry[-1] for entry, ok in zip(heap, fresh, strict=True) if ok]
-    assert sorted(valid) == sorted(t.id for t in run.tasks.values() if startable(run, t) and t.provider == pool.name)
+    assert sorted(valid) == sorted(
+        t.id for t in run.tasks.values() if startable(run, t) and t.provider == pool.name
+    )
 
 
-# --- the run ----------------------------------------------------------------------------------------------------
+# --- the run --------------------------------------------------------------------------------------------
 
 
 class Drive(Story):
@@ -120,7 +127,9 @@ class Drive(Story):
                 self.base[event.task] = len(self.task(event.task).past)
             check_indexes(self.run)
         for task in self.run.tasks.values():
-            counted = [RULES[past.result.outcome.kind].uses_try for past in task.past[self.base.get(task.id, 0) :]]
+            counted = [
+                RULES[past.result.outcome.kind].uses_try for past in task.past[self.base.get(task.id, 0) :]
+            ]
             assert task.tries == sum(counted)
             assert task.tries <= self.run.spec(task.id).retry.attempts
 
@@ -139,7 +148,7 @@ class Drive(Story):
         assert self.run.active == 0
 
     def step(self) -> bool:
-        if self.chance(8):
+        if self.chance(6):
             self.interfere()
         decision, expected = self.decide(), should_start(self.run, self.now)
         self.check_sleep(decision is None)
@@ -200,7 +209,7 @@ class Drive(Story):
             self.record(ev.ChildrenDone(delegated[0].id))
         elif self.run.halt or self.run.finished_at is not None:
             assert self.run.finished_at is not None or (self.run.halt and self.run.halt.halted_at is not None)
-            if self.calm or self.chance(3):
+            if self.calm or self.chance(9):
                 return False
             self.interfere()
         else:
@@ -211,7 +220,7 @@ class Drive(Story):
 
     def get_on(self, task: TaskState) -> None:
         """One step of an attempt."""
-        bad = not self.calm and self.random.random() < 0.5
+        bad = not self.calm and self.random.random() < 0.4
         if bad or task.cancelling:
             at = self.now + self.random.choice([-5.0, 40.0]) if self.random.random() < 0.3 else None
             kind = self.random.choice(BAD)
@@ -222,9 +231,11 @@ class Drive(Story):
             claims = ev.AttemptExited(task.id, result(OutcomeKind.COMPLETED))
             self.record(ev.Delegated(task.id) if self.chance(12) else claims)
         else:
-            self.record(ev.VerificationPassed(task.id) if task.status is Status.VERIFYING else ev.Landed(task.id))
+            self.record(
+                ev.VerificationPassed(task.id) if task.status is Status.VERIFYING else ev.Landed(task.id)
+            )
 
-    # --- people ---------------------------------------------------------------------------------------------
+    # --- people ------------------------------------------------------------------------------------------
 
     def interfere(self) -> None:
         choice = self.random.randrange(10)
@@ -237,12 +248,18 @@ class Drive(Story):
         elif choice == 3 and len(self.run.tasks) < 12:
             self.change(ev.TaskAdded(f"new{len(self.entries)}", another_task(self.run.plan, self.random)))
         else:
-            verb, name = self.random.choice(VERBS), self.random.choice(list(self.run.tasks))
-            try:
-                events = events_of(self.run, Command("c1", verb, RUN, name, "because"))
-            except NotPossibleError:
-                return
-            self.record(*events)
+            self.command()
+
+    def command(self) -> None:
+        active = [name for name, task in self.run.tasks.items() if task.status in ACTIVE]
+        verb, name = self.random.choice(VERBS), self.random.choice(list(self.run.tasks))
+        if active and self.chance(3):
+            verb, name = "cancel", self.random.choice(active)
+        try:
+            events = events_of(self.run, Command("c1", verb, RUN, name, "because"))
+        except NotPossibleError:
+            return
+        self.record(*events)
 
     def change(self, event: ev.Event) -> None:
         """A changed plan is refused only for what is under way, and then nothing has changed."""
@@ -250,5 +267,8 @@ class Drive(Story):
         try:
             self.record(event)
         except IllegalTransitionError as error:
-            assert "cannot leave the plan" in str(error) or "with its old provider" in str(error)
-            assert self.state == before
+            refusal = str(error)
+        else:
+            return
+        assert "cannot leave the plan" in refusal or "with its old provider" in refusal
+        assert self.state == before

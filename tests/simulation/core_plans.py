@@ -6,10 +6,10 @@ from random import Random
 from typing import Any
 
 import msgspec
+from core_making import task
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from core_making import task
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.plan import Plan, Provider, Retry, Task
 from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind, Result
@@ -97,10 +97,12 @@ def _without_provider(plan: Plan, name: str) -> Plan:
     return replace(plan, providers=left, tasks=tasks)
 
 
-# --- events -----------------------------------------------------------------------------------------------------
+# --- events ---------------------------------------------------------------------------------------------
 
 _finite = st.floats(allow_nan=False, allow_infinity=False)
-_claims = st.dictionaries(st.text(max_size=5), st.none() | st.integers(-9, 9) | st.text(max_size=5), max_size=3)
+_claims = st.dictionaries(
+    st.text(max_size=5), st.none() | st.integers(-9, 9) | st.text(max_size=5), max_size=3
+)
 RESULTS = st.builds(
     Result,
     outcome=st.builds(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from random import Random
-
-from hypothesis import given
-from hypothesis import strategies as st
 
 from core_driver import Drive
 from core_plans import events, plans
+from hypothesis import given
+from hypothesis import strategies as st
+
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.graph import critical_path, cycle, ordered, ranks, stages
 from daplug_supervisor.core.plan import Plan, Retry
@@ -16,9 +17,15 @@ from daplug_supervisor.core.retry import attempt_name, delay
 from daplug_supervisor.core.state import fold
 
 SEEDS = st.integers(0, 2**32)
-GRAPHS = st.integers(0, 7).flatmap(
-    lambda size: st.fixed_dictionaries({n: st.lists(st.integers(0, size), max_size=3) for n in range(size + 1)})
-).map(lambda graph: {str(node): [str(other) for other in needs] for node, needs in graph.items()})
+GRAPHS = (
+    st.integers(0, 7)
+    .flatmap(
+        lambda size: st.fixed_dictionaries(
+            {n: st.lists(st.integers(0, size), max_size=3) for n in range(size + 1)}
+        )
+    )
+    .map(lambda graph: {str(node): [str(other) for other in needs] for node, needs in graph.items()})
+)
 
 
 def driven(plan: Plan, seed: int) -> Drive:
@@ -35,7 +42,9 @@ def test_every_run_comes_to_an_end_by_the_rules(plan: Plan, seed: int) -> None:
 
 
 @given(plans(5), SEEDS, st.data())
-def test_folding_is_repeatable_from_any_point_and_through_the_journal(plan: Plan, seed: int, data: st.DataObject) -> None:
+def test_folding_is_repeatable_from_any_point_and_through_the_journal(
+    plan: Plan, seed: int, data: st.DataObject
+) -> None:
     drive = driven(plan, seed)
     entries = drive.entries
     assert fold(entries) == drive.state
@@ -73,7 +82,7 @@ def test_an_order_holds_every_node_after_its_needs_or_there_is_a_cycle(needs: di
     order, found = ordered(needs), cycle(needs)
     assert all(other in order[: order.index(node)] for node in order for other in needs[node])
     assert bool(found) == (len(order) < len(needs))
-    assert all(after in needs[node] for node, after in zip(found, found[1:], strict=False))
+    assert all(after in needs[node] for node, after in pairwise(found))
     assert found[:1] == found[-1:]
 
 
@@ -83,8 +92,10 @@ def test_the_critical_path_is_a_chain_and_none_is_heavier(plan: Plan, seed: int)
     weights = {name: float(Random(f"{seed}{name}").randint(1, 9)) for name in needs}
     rank, path = ranks(needs, weights.__getitem__), critical_path(needs, weights.__getitem__)
     assert sum(weights[name] for name in path) == max(rank.values())
-    assert all(before in needs[after] for before, after in zip(path, path[1:], strict=False))
+    assert all(before in needs[after] for before, after in pairwise(path))
     levels = stages(needs)
     assert sorted(name for level in levels for name in level) == sorted(needs)
     for depth, level in enumerate(levels[1:]):
-        assert all(set(needs[name]) & set(levels[depth]) and not set(needs[name]) & set(level) for name in level)
+        assert all(
+            set(needs[name]) & set(levels[depth]) and not set(needs[name]) & set(level) for name in level
+        )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.model import Run, State
 from daplug_supervisor.core.plan import Plan, Provider, Retry, Task
@@ -11,7 +14,12 @@ from daplug_supervisor.core.state import apply
 T0 = 1795224123.0  # 2026-11-21 01:22:03Z
 
 
-def plan(tasks: dict[str, Task | tuple[str, ...]], providers=None, name="add-oauth", **more) -> Plan:
+def plan(
+    tasks: Mapping[str, Task | tuple[str, ...]],
+    providers: dict[str, Provider] | None = None,
+    name: str = "add-oauth",
+    **more: Any,
+) -> Plan:
     """A plan; a tuple stands for a task that runs by codex and needs these."""
     specs = {
         key: spec if isinstance(spec, Task) else task(*spec, title=f"Do {key}") for key, spec in tasks.items()
@@ -19,7 +27,7 @@ def plan(tasks: dict[str, Task | tuple[str, ...]], providers=None, name="add-oau
     return Plan(name, specs, providers or {"codex": Provider(parallel=2)}, **more)
 
 
-def task(*needs: str, **more) -> Task:
+def task(*needs: str, **more: Any) -> Task:
     """A task with what a loader always writes into it."""
     more.setdefault("provider", "codex")
     more.setdefault("instructions", "do it")
@@ -27,7 +35,7 @@ def task(*needs: str, **more) -> Task:
 
 
 def result(
-    kind: str = "completed", detail: str = "", code: int | None = 0, seconds: float = 5.0, **more
+    kind: str = "completed", detail: str = "", code: int | None = 0, seconds: float = 5.0, **more: Any
 ) -> Result:
     return Result(Outcome(OutcomeKind(kind), detail), Exit(code, seconds=seconds, **more))
 
@@ -78,7 +86,7 @@ class World:
             self.say(ev.VerificationPassed(name), ev.Landed(name))
         return self
 
-    def retried(self, name: str, *, wait: float = 0.0, why: Result = BOOM, **more) -> World:
+    def retried(self, name: str, *, wait: float = 0.0, why: Result = BOOM, **more: Any) -> World:
         self.begin(name).tick(5)
         return self.say(ev.RetryScheduled(name, why, self.at + wait if wait else 0.0, **more))
 

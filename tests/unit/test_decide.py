@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-
 import pytest
-
 from core_making import FAST, Story, chain, plan_of, result, task
+
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.decide import ConfirmHalt, Finish, RequestHalt, Start
 from daplug_supervisor.core.plan import Plan, Provider, Task
@@ -23,7 +22,7 @@ def started(story: Story, most: int = 99) -> list[str]:
     return names
 
 
-# --- which task -------------------------------------------------------------------------------------------------
+# --- which task -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -62,10 +61,12 @@ def test_urgency_counts_among_those_whose_wait_is_over() -> None:
 
 
 def test_a_task_whose_wait_was_over_is_not_started_after_it_was_skipped() -> None:
-    story = Story(plan_of({"a": task(retry=FAST), "b": task(retry=FAST), "c": task(retry=FAST)}))
+    story = Story(plan_of({name: task(retry=FAST) for name in "abc"}))
+    story.start("a", "b", "c")
     for name in ("a", "b", "c"):
-        story.attempt(name, K.FAILED)
+        story.end(name, K.FAILED)
     story.record(ev.TaskSkipped("b"))
+    assert len(story.pool().waiting) == 3
     assert started(story) == ["a", "c"]
     assert story.pool().waiting == []
 
@@ -78,7 +79,7 @@ def test_a_task_starts_only_when_all_it_needs_is_done_or_skipped() -> None:
     assert started(story) == ["c"]
 
 
-# --- how many at once -------------------------------------------------------------------------------------------
+# --- how many at once -----------------------------------------------------------------------------------
 
 
 def test_a_full_provider_does_not_delay_another() -> None:
@@ -116,7 +117,7 @@ def test_a_delegated_task_needs_no_place() -> None:
     assert started(story) == ["child"]
 
 
-# --- named tasks ------------------------------------------------------------------------------------------------
+# --- named tasks ----------------------------------------------------------------------------------------
 
 
 def test_only_the_named_tasks_are_started() -> None:
@@ -146,7 +147,7 @@ def test_a_reset_task_that_is_not_named_ends_the_run_too() -> None:
     assert story.decide() == Finish()
 
 
-# --- ends -------------------------------------------------------------------------------------------------------
+# --- ends -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("end", ["done", "failed", "cancelled", "nothing"])
@@ -192,7 +193,7 @@ def test_a_plan_may_ask_to_halt_at_the_first_failure() -> None:
     assert started(story) == ["b", "c"]
 
 
-# --- time -------------------------------------------------------------------------------------------------------
+# --- time -----------------------------------------------------------------------------------------------
 
 
 def test_a_run_whose_time_is_over_starts_nothing_more() -> None:
@@ -247,7 +248,7 @@ def test_the_earliest_wait_of_all_providers_counts() -> None:
     assert (story.decide(), story.wake_at()) == (None, 1200.0)
 
 
-# --- stopped providers ------------------------------------------------------------------------------------------
+# --- stopped providers ----------------------------------------------------------------------------------
 
 
 def test_a_run_that_waits_only_for_stopped_providers_halts_and_says_so() -> None:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-
 from core_making import chain, others, samples
+
 from daplug_supervisor.core import events as ev
 
 EVERY: list[ev.Event] = [*others(chain("a", "b")), *samples().values()]

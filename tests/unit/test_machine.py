@@ -5,8 +5,8 @@ from __future__ import annotations
 from copy import deepcopy
 
 import pytest
-
 from core_making import Story, chain, samples
+
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.machine import (
     ACTIVE,
@@ -69,10 +69,11 @@ def story_at(status: Status) -> Story:
 
 
 def test_the_table_is_what_the_design_says() -> None:
-    assert TABLE == {
+    found = {
         status.value: " ".join(f"{kind.__struct_config__.tag}>{after}" for kind, after in row.items())
         for status, row in TRANSITIONS.items()
     }
+    assert found == TABLE
 
 
 @pytest.mark.parametrize(("status", "event"), PAIRS, ids=lambda value: getattr(value, "kind", value))

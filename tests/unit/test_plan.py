@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 import pytest
-
 from core_making import plan_of, task
+
 from daplug_supervisor.core.bundle import Bundle
 from daplug_supervisor.core.plan import (
     DURATION_FIELDS,

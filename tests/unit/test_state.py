@@ -5,8 +5,8 @@ from __future__ import annotations
 from copy import deepcopy
 
 import pytest
-
 from core_making import RUN, Story, chain, others, plan_of, result, samples, task
+
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.decide import Finish, Start
 from daplug_supervisor.core.machine import Status
@@ -25,7 +25,7 @@ def refused(story: Story, event: ev.Event, words: str) -> None:
     assert story.state == before
 
 
-# --- refusals ---------------------------------------------------------------------------------------------------
+# --- refusals -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("event", [*others(chain("a"))[4:], ev.Landed("a")], ids=lambda event: event.kind)
@@ -93,7 +93,7 @@ def test_what_is_under_way_cannot_leave_the_plan_nor_lose_its_provider(status: s
     refused(story, ev.PlanChanged(without), "with its old provider")
 
 
-# --- tasks ------------------------------------------------------------------------------------------------------
+# --- tasks ----------------------------------------------------------------------------------------------
 
 
 def test_a_spawned_attempt_is_known_by_its_process_and_its_deadline() -> None:
@@ -171,7 +171,7 @@ def test_a_need_that_is_named_twice_counts_once() -> None:
     assert story.decide() == Start("b", "codex")
 
 
-# --- plans ------------------------------------------------------------------------------------------------------
+# --- plans ----------------------------------------------------------------------------------------------
 
 
 def test_an_added_task_waits_for_what_it_needs_and_opens_a_finished_run() -> None:
@@ -235,7 +235,7 @@ def test_only_a_loaded_plan_names_its_providers() -> None:
         provider_of(Plan("p", {"a": Task()}), "a")
 
 
-# --- runs and the directory -------------------------------------------------------------------------------------
+# --- runs and the directory -----------------------------------------------------------------------------
 
 
 def test_a_halt_keeps_who_asked_when_why_and_what_ran() -> None:
@@ -282,12 +282,18 @@ def test_whatever_makes_a_task_ready_opens_a_finished_run(kind: str) -> None:
 
 
 def test_the_directory_knows_who_supervises_it() -> None:
-    started = ev.SupervisorStarted(1, "boot", "0.1")
-    state = fold(
-        [ev.Entry(1, "", 0.0, started), ev.Entry(2, "", 0.0, ev.CommandAnswered("c", "halt", applied=True))]
-    )
+    started, answered = ev.SupervisorStarted(1, "boot", "0.1"), ev.CommandAnswered("c", "halt", applied=True)
+    state = fold([ev.Entry(1, "", 0.0, started), ev.Entry(2, "", 0.0, answered)])
     assert (state.supervisor, state.seq) == (started, 2)
     assert fold([ev.Entry(3, "", 1.0, ev.SupervisorStopped())], state).supervisor is None
+
+
+def test_a_run_knows_which_commands_it_has_answered() -> None:
+    story = Story(chain("a"))
+    story.record(
+        ev.CommandAnswered("c1", "halt", applied=True), ev.CommandAnswered("c2", "skip", applied=False)
+    )
+    assert story.run.answered == {"c1", "c2"}
 
 
 def test_two_runs_do_not_mix() -> None:

@@ -1,0 +1,90 @@
+"""``status``, ``report``, ``events``: looking at runs, alive or dead."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from daplug_supervisor.cli import options
+from daplug_supervisor.cli.output import print_data, print_json_line, width
+from daplug_supervisor.cli.reading import choose, load_run, reading
+
+
+def now() -> float:
+    """UTC seconds."""
+    return time.time()  # noqa: TID251 (the clock of the commands that only look)
+
+
+@click.command()
+@options.run_id
+@options.as_json
+@options.state_dir
+def status(run: str | None, *, as_json: bool, state_dir: Path | None) -> int:
+    """Show where RUN stands (the latest unfinished one, else the latest)."""
+    from daplug_supervisor.views.status import status as status_of  # noqa: PLC0415
+    from daplug_supervisor.views.status import status_text  # noqa: PLC0415
+
+    directory = options.directory(state_dir)
+    view = status_of(load_run(directory, run), now(), directory.holder() is not None)
+    print_data(view, status_text(view, width()), as_json=as_json)
+    return 0
+
+
+@click.command()
+@options.run_id
+@click.option("--metrics-only", is_flag=True, help="Only the numbers.")
+@options.as_json
+@options.state_dir
+def report(run: str | None, *, metrics_only: bool, as_json: bool, state_dir: Path | None) -> int:
+    """Show what RUN did, and what to type next (the latest unfinished one, else the latest)."""
+    from daplug_supervisor.supervisor.reports import make_report  # noqa: PLC0415
+    from daplug_supervisor.views import report as views  # noqa: PLC0415
+
+    directory = options.directory(state_dir)
+    full = make_report(directory, load_run(directory, run), now(), live=directory.holder() is not None)
+    if metrics_only:
+        numbers = views.metrics_only(full)
+        print_data(numbers, views.metrics_text(numbers, width()), as_json=as_json)
+    else:
+        print_data(full, views.report_text(full, width()), as_json=as_json)
+    return 0
+
+
+@click.command()
+@options.run_id
+@click.option("--task", help="Only events of this task.")
+@click.option("--follow", "-f", is_flag=True, help="Go on as events come; end with Ctrl-C.")
+@options.as_json
+@options.state_dir
+def events(run: str | None, task: str | None, *, follow: bool, as_json: bool, state_dir: Path | None) -> int:
+    """Show what happened in RUN, one line an event."""
+    from daplug_supervisor.views.log import log_line, log_text  # noqa: PLC0415
+
+    directory = options.directory(state_dir)
+    with reading(directory) as journal:
+        mark = choose(journal.runs(), run)
+        after = mark.first_seq - 1
+        while True:
+            for entry in journal.read(mark.run, after):
+                after = entry.seq
+                if task in (None, entry.task):
+                    if as_json:
+                        print_json_line(log_line(entry))
+                    else:
+                        click.echo(log_text(entry))
+            if not follow:
+                return 0
+            wait_for_change(directory.path)
+
+
+def wait_for_change(folder: Path, patience: float = 3600.0) -> None:
+    """Wait until something in a folder is written, or until `patience` seconds are over."""
+    import watchfiles  # noqa: PLC0415 (slow to import)
+
+    milliseconds = max(1, int(patience * 1000))
+    for _ in watchfiles.watch(
+        folder, recursive=False, debounce=100, step=50, rust_timeout=milliseconds, yield_on_timeout=True
+    ):
+        return

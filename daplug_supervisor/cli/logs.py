@@ -1,0 +1,41 @@
+"""The supervisor's own log: JSON lines in the state directory. The library only emits; here it is written."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+
+class _StructuredHandler(logging.Handler):
+    """Renders records with structlog, which is imported with the first one: most runs have nothing to log."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(logging.INFO)
+        self._path = path
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Append one line."""
+        import structlog  # noqa: PLC0415
+
+        values = {"event": record.getMessage(), "level": record.levelname.lower(), "logger": record.name}
+        if record.exc_info:
+            values["exc_info"] = record.exc_info  # type: ignore[assignment]
+        for processor in (
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+        ):
+            values = processor(None, "", values)  # type: ignore[assignment]
+        line = structlog.processors.JSONRenderer()(None, "", values)
+        with self._path.open("ab") as file:
+            file.write(line.encode() if isinstance(line, str) else line)
+            file.write(b"\n")
+
+
+def log_to(path: Path) -> None:
+    """Send what this package logs to a file, and nowhere else."""
+    logger = logging.getLogger("daplug_supervisor")
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+    logger.addHandler(_StructuredHandler(path))
+    logger.setLevel(logging.INFO)
+    logger.propagate = False

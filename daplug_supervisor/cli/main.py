@@ -1,0 +1,131 @@
+"""The entry point. Commands are imported only when they are run, so that ``--help`` and ``status`` start fast."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+from daplug_supervisor.errors import EXIT_INT, EXIT_USAGE, SupervisorError
+
+COMMANDS = {
+    "run": "run:run",
+    "run-prompt": "run_prompt:run_prompt",
+    "resume": "run:resume",
+    "check": "plans:check",
+    "schema": "plans:schema",
+    "status": "inspect:status",
+    "report": "inspect:report",
+    "events": "inspect:events",
+    "halt": "control:halt",
+    "check-halt": "control:check_halt",
+    "halt-status": "control:halt_status",
+    "doctor": "doctor:doctor",
+    "task": "task:task",
+}
+"""Command, and where it is: module of this package, and name in it."""
+
+PLAN_ENDINGS = (".yaml", ".yml", ".json")
+
+
+class Group(click.Group):
+    """Commands that are imported when they are needed; a plan file as first argument means ``run``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All commands, in the order of the help text."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        del ctx
+        place = COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        module, _, name = place.partition(":")
+        found = getattr(import_module(f"daplug_supervisor.cli.{module}"), name)
+        assert isinstance(found, click.Command), place  # noqa: S101
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list in ``--help``, without importing what it lists."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(HELP.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """``daplug-supervise plan.yaml`` is ``daplug-supervise run plan.yaml``."""
+        if args and args[0] not in COMMANDS and (args[0].endswith(PLAN_ENDINGS) or Path(args[0]).exists()):
+            args = ["run", *args]
+        return super().resolve_command(ctx, args)
+
+
+HELP = {
+    "run PLAN": "Run a plan to its end, or go on with its unfinished run.",
+    "run-prompt SELECTORS": "Run daplug prompts, without a plan file.",
+    "resume [RUN]": "Lift a halt and go on with what is unfinished.",
+    "check PLAN": "Show stages, critical path and pools of a plan; start nothing.",
+    "schema": "Print the JSON Schema of plan files.",
+    "status [RUN]": "Show where a run stands.",
+    "report [RUN]": "Show what a run did, and what to type next.",
+    "events [RUN]": "Show what happened, one line an event.",
+    "halt [REASON]": "Start nothing more; what runs may finish.",
+    "check-halt": "Exit 1 if halted, 0 if not.",
+    "halt-status": "Show the halt.",
+    "doctor": "Look for what is wrong here.",
+    "task ...": "list, show, why, logs, retry, skip, cancel: one task.",
+}
+"""What ``--help`` says of each command. A test compares it with `COMMANDS`."""
+
+
+@click.group(
+    cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 all done; 1 finished, some not done; 2 usage or plan error; 3 halted, can be resumed; "
+    "4 another supervisor holds the directory; 5 journal damaged or newer; 124 run time-out; 129, 130, 143 signals.",
+)
+@click.version_option(package_name="daplug-supervisor")
+def cli() -> None:
+    """Run batches of coding-agent tasks durably: kill it at any time, and the next start goes on."""
+
+
+def main() -> None:
+    """Run the command line and exit with a documented code."""
+    arguments = sys.argv[1:]
+    try:
+        code = cli.main(args=arguments, prog_name="daplug-supervise", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except click.ClickException as error:
+        code = _fail(arguments, "usage", error.format_message(), EXIT_USAGE, hint=_hint(error))
+    except SupervisorError as error:
+        code = _fail_ours(arguments, error)
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        code = EXIT_INT
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has gone: nothing is left to say
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _hint(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"try '{context.command_path} --help'" if context else ""
+
+
+def _fail_ours(arguments: list[str], error: SupervisorError) -> int:
+    problems = getattr(error, "problems", [])
+    return _fail(arguments, error.code, str(error), error.exit_code, problems=problems)
+
+
+def _fail(
+    arguments: list[str], code: str, message: str, exit_code: int, *, hint: str = "", problems: object = ()
+) -> int:
+    from daplug_supervisor.cli.output import print_error  # noqa: PLC0415 (not needed to print help)
+
+    print_error(code, message, exit_code, hint=hint, problems=problems, as_json="--json" in arguments)
+    return exit_code

@@ -1,0 +1,53 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from daplug_supervisor.workspace.files import NAME, StateDirectory
+
+Decorated = Callable[..., Any]
+
+
+def as_json(function: Decorated) -> Decorated:
+    """``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print data as JSON on standard output.")(function)
+
+
+def state_dir(function: Decorated) -> Decorated:
+    """``--state-dir``."""
+    return click.option(
+        "--state-dir", type=click.Path(path_type=Path, file_okay=False), envvar="DAPLUG_STATE_DIR",
+        help=f"Where everything durable is kept.  [default: {NAME} in the working directory]",
+    )(function)  # fmt: skip
+
+
+def run_id(function: Decorated) -> Decorated:
+    """An optional run."""
+    return click.argument("run", required=False)(function)
+
+
+def chosen_run(function: Decorated) -> Decorated:
+    """``--run``, for commands whose argument is a task."""
+    return click.option("--run", "run", help="Which run.  [default: the latest unfinished one, else the latest]")(
+        function
+    )
+
+
+def driving(function: Decorated) -> Decorated:
+    """What everything that drives runs can be told."""
+    for option in (
+        click.option("--executor", metavar="PATH", help="daplug's executor.py, or a checkout of daplug."),
+        click.option("--quiet", "-q", is_flag=True, help="No progress, only the report."),
+    ):
+        function = option(function)
+    return function
+
+
+def directory(given: Path | None) -> StateDirectory:
+    """The state directory that was asked for."""
+    return StateDirectory(given if given is not None else Path.cwd() / NAME)

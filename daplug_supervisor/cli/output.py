@@ -1,0 +1,53 @@
+"""What is printed: data on standard output, everything else on standard error; nothing hostile reaches a terminal."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+
+import click
+import msgspec
+
+from daplug_supervisor.views.text import clean
+
+NARROW = 80
+WIDE = 160
+
+
+def width() -> int:
+    """Columns to use: the terminal's, between 80 and 160; 100 where there is no terminal."""
+    if not sys.stdout.isatty():
+        return 100
+    return max(NARROW, min(WIDE, shutil.get_terminal_size().columns))
+
+
+def print_json(data: object) -> None:
+    """One JSON document, indented."""
+    click.echo(msgspec.json.format(msgspec.json.encode(data), indent=2).decode())
+
+
+def print_json_line(data: object) -> None:
+    """One JSON document on one line."""
+    click.echo(msgspec.json.encode(data).decode())
+
+
+def print_data(data: object, text: str, *, as_json: bool) -> None:
+    """Data as JSON, or as the text that was made of it."""
+    if as_json:
+        print_json(data)
+    else:
+        click.echo(text)
+
+
+def print_error(
+    code: str, message: str, exit_code: int, *, hint: str = "", problems: object = (), as_json: bool = False
+) -> None:
+    """An error: as text on standard error; with ``--json`` also as an object on standard output."""
+    if as_json:
+        print_json({"error": {"code": code, "message": message, "exit_code": exit_code, "problems": problems}})
+    lines = [clean(line) for line in message.splitlines()] or [""]
+    click.echo(f"daplug-supervise: {lines[0]}", err=True)
+    for line in lines[1:]:
+        click.echo(f"  {line}", err=True)
+    if hint:
+        click.echo(f"  {hint}", err=True)

@@ -1,0 +1,160 @@
+"""``task``: one task at a time."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import get_args
+
+import click
+
+from daplug_supervisor.cli import options
+from daplug_supervisor.cli.inspect import now, wait_for_change
+from daplug_supervisor.cli.output import print_data, width
+from daplug_supervisor.cli.reading import load_run
+from daplug_supervisor.core.commands import Verb, find_task
+from daplug_supervisor.core.machine import ACTIVE, Status
+from daplug_supervisor.errors import NotPossibleError
+from daplug_supervisor.views.text import clean
+from daplug_supervisor.workspace.files import STDERR, STDOUT
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def task() -> None:
+    """Look at tasks, and decide about them."""
+
+
+@task.command("list")
+@click.option("--ready", is_flag=True, help="Exactly those that could start now, one 'ID: title' a line.")
+@click.option("--status", type=click.Choice([str(status) for status in Status]), help="Only those.")
+@options.chosen_run
+@options.as_json
+@options.state_dir
+def list_tasks(*, ready: bool, status: str | None, run: str | None, as_json: bool, state_dir: Path | None) -> int:
+    """List the tasks of a run."""
+    from daplug_supervisor.views import tasks as views  # noqa: PLC0415
+
+    directory = options.directory(state_dir)
+    found, at = load_run(directory, run), now()
+    live = directory.holder() is not None
+    rows = views.tasks(found, at, live, ready=ready, status=Status(status) if status else None)
+    text = "\n".join(views.ready_lines(found, at)) if ready else views.tasks_text(rows, at, width())
+    print_data(rows, text, as_json=as_json)
+    return 0
+
+
+@task.command()
+@click.argument("name", metavar="TASK")
+@options.chosen_run
+@options.as_json
+@options.state_dir
+def show(name: str, *, run: str | None, as_json: bool, state_dir: Path | None) -> int:
+    """Show a task and all its attempts."""
+    from daplug_supervisor.views import tasks as views  # noqa: PLC0415
+
+    directory = options.directory(state_dir)
+    found = load_run(directory, run)
+    find_task(found, name)
+    at = now()
+    detail = views.task_detail(found, name, at, directory.holder() is not None)
+    print_data(detail, views.task_text(detail, at, width()), as_json=as_json)
+    return 0
+
+
+@task.command()
+@click.argument("name", metavar="TASK")
+@options.chosen_run
+@options.as_json
+@options.state_dir
+def why(name: str, *, run: str | None, as_json: bool, state_dir: Path | None) -> int:
+    """Say in one sentence why a task is not running, and what to type."""
+    from daplug_supervisor.views import why as views  # noqa: PLC0415
+
+    directory = options.directory(state_dir)
+    found = load_run(directory, run)
+    find_task(found, name)
+    live = directory.holder() is not None
+    answer = views.why(found, name, now(), live=live, stop_file=directory.stop_requested())
+    print_data(answer, views.why_text(answer, width()), as_json=as_json)
+    return 0
+
+
+@task.command()
+@click.argument("name", metavar="TASK")
+@click.option("--attempt", type=click.IntRange(1), help="Which attempt.  [default: the latest]")
+@click.option("--stderr", is_flag=True, help="Standard error instead of standard output.")
+@click.option("--follow", "-f", is_flag=True, help="Go on as it grows, until the task has ended.")
+@click.option("--raw", is_flag=True, help="Byte for byte, terminal escapes and all.")
+@options.chosen_run
+@options.as_json
+@options.state_dir
+def logs(
+    name: str, *, attempt: int | None, stderr: bool, follow: bool, raw: bool, run: str | None, as_json: bool,
+    state_dir: Path | None,
+) -> int:  # fmt: skip
+    """Print what an attempt wrote. Control characters are shown, not obeyed. With --json: where the files are."""
+    directory = options.directory(state_dir)
+    found = load_run(directory, run)
+    state = find_task(found, name)
+    if state.attempt is None:
+        raise NotPossibleError(f"task {name} has not been started yet: there is no log")
+    number = attempt or state.attempt.number
+    folder = directory.run(found.id) / name / str(number)
+    if not folder.is_dir():
+        raise NotPossibleError(f"task {name} has no attempt {number} (latest: {state.attempt.number})")
+    path = folder / (STDERR if stderr else STDOUT)
+    if as_json:
+        files = {"directory": str(folder), "stdout": str(folder / STDOUT), "stderr": str(folder / STDERR)}
+        print_data(files, "", as_json=True)
+        return 0
+    offset = _copy(path, 0, raw=raw)
+    while follow and find_task(found, name).status in ACTIVE:
+        wait_for_change(folder, 2.0)
+        offset = _copy(path, offset, raw=raw)
+        found = load_run(directory, found.id)
+    _copy(path, offset, raw=raw)
+    return 0
+
+
+def _copy(path: Path, offset: int, *, raw: bool) -> int:
+    """Print a file from an offset on, and return the new offset. Unless raw, only whole lines while it grows."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            while chunk := file.readline(65536):
+                if raw:
+                    sys.stdout.buffer.write(chunk)
+                else:
+                    click.echo(clean(chunk.decode("utf-8", "replace").rstrip("\r\n")))
+                offset += len(chunk)
+    except FileNotFoundError:
+        pass
+    sys.stdout.flush()
+    return offset
+
+
+def _decision(verb: Verb, text: str, *, forcible: bool = False) -> click.Command:
+    """A command that tells the run something about one task."""
+
+    @click.argument("name", metavar="TASK")
+    @click.option("--reason", default="", help="Why, for the journal.")
+    @options.chosen_run
+    @options.as_json
+    @options.state_dir
+    def decide(
+        name: str, *, reason: str, run: str | None, as_json: bool, state_dir: Path | None, force: bool = False
+    ) -> int:
+        from daplug_supervisor.cli.sending import tell  # noqa: PLC0415
+
+        directory = options.directory(state_dir)
+        return tell(directory, verb, run=run or "", task=name, reason=reason, force=force, as_json=as_json)
+
+    if forcible:
+        decide = click.option("--force", is_flag=True, help="Even if another try cannot help.")(decide)
+    assert verb in get_args(Verb)  # noqa: S101
+    return click.command(verb, help=text)(decide)
+
+
+task.add_command(_decision("retry", "Try an ended task again, with its tries counted anew.", forcible=True))
+task.add_command(_decision("skip", "Go on without a task: what needs it may start."))
+task.add_command(_decision("cancel", "Stop a task for good: what needs it stays blocked."))

@@ -1,0 +1,65 @@
+"""Commands of people, turned into events: which runs are meant, what follows, and the answer."""
+
+from __future__ import annotations
+
+from daplug_supervisor.core import events as ev
+from daplug_supervisor.core.commands import Command, events_of
+from daplug_supervisor.core.state import Run
+from daplug_supervisor.errors import NotPossibleError
+from daplug_supervisor.supervisor.recorder import Recorder
+
+_ALL_RUNS = frozenset({"halt", "resume"})
+
+
+class Orders:
+    """Carries commands out on the runs at hand, each id once."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def carry_out(self, command: Command) -> ev.CommandAnswered:
+        """Record what a command asks for, together with its answer, in one transaction a run.
+
+        Raises:
+            NotPossibleError: it cannot be done now; nothing was changed.
+        """
+        done: list[str] = []
+        refused: NotPossibleError | None = None
+        answer = ev.CommandAnswered(command.id, command.verb, applied=True)
+        for run in self._meant(command):
+            if command.id in run.answered:
+                return answer
+            try:
+                events = events_of(run, command)
+            except NotPossibleError as error:
+                refused = error
+                continue
+            answer = ev.CommandAnswered(command.id, command.verb, applied=True, message=_say(run, command))
+            self._recorder.record(run.id, *events, answer)
+            done.append(run.id)
+        if not done:
+            raise refused or NotPossibleError("there is no unfinished run")
+        return answer
+
+    def _meant(self, command: Command) -> list[Run]:
+        runs = self._recorder.state.runs
+        if command.run:
+            if command.run not in runs:
+                raise NotPossibleError(f"there is no run {command.run!r} at hand")
+            return [runs[command.run]]
+        unfinished = [run for run in runs.values() if run.finished_at is None]
+        if command.verb in _ALL_RUNS:
+            return unfinished
+        found = [run for run in unfinished or runs.values() if command.task in run.tasks]
+        return found[-1:] or list(runs.values())[-1:]
+
+
+def _say(run: Run, command: Command) -> str:
+    words = {
+        "halt": f"run {run.id} halts: nothing more is started; 'daplug-supervise resume' goes on",
+        "resume": f"run {run.id} goes on",
+        "retry": f"task {command.task} will be tried again",
+        "skip": f"task {command.task} is skipped: what needs it may go on",
+        "cancel": f"task {command.task} is cancelled: what needs it stays blocked",
+    }
+    return words[command.verb]

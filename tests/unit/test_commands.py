@@ -1,0 +1,105 @@
+"""What a person may tell a run: the events that follow, and the refusals."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import msgspec
+import pytest
+from core_making import Story, chain, plan_of
+
+from daplug_supervisor.core import events as ev
+from daplug_supervisor.core.commands import Command, events_of
+from daplug_supervisor.core.results import OutcomeKind
+from daplug_supervisor.errors import NotPossibleError
+
+K = OutcomeKind
+CLAIMED = ["verifying", "landing", "done"]
+STATUSES = ["pending", "running", *CLAIMED, "delegated", "failed", "stuck", "cancelled", "skipped"]
+SKIPPED, RESET = ev.TaskSkipped("a", "why"), ev.TaskReset("a", "why")
+
+FOLLOWS: dict[tuple[str, str], list[ev.Event]] = {
+    ("skip", "pending"): [SKIPPED],
+    ("skip", "failed"): [ev.TaskReset("a"), SKIPPED],
+    ("skip", "stuck"): [ev.TaskReset("a"), SKIPPED],
+    ("skip", "cancelled"): [ev.TaskReset("a"), SKIPPED],
+    ("cancel", "pending"): [ev.TaskCancelled("a", "why")],
+    ("cancel", "delegated"): [ev.TaskCancelled("a", "why")],
+    ("cancel", "running"): [ev.CancelRequested("a", "why")],
+    ("cancel", "verifying"): [ev.CancelRequested("a", "why")],
+    ("retry", "failed"): [RESET],
+    ("retry", "stuck"): [RESET],
+    ("retry", "cancelled"): [RESET],
+    ("retry", "skipped"): [RESET],
+}
+
+
+def story_at(status: str) -> Story:
+    story = Story(chain("a", "b"))
+    if status in ("cancelled", "skipped"):
+        story.record(ev.TaskCancelled("a") if status == "cancelled" else ev.TaskSkipped("a"))
+    elif status in CLAIMED:
+        story.claim("a")
+        story.record(*[ev.VerificationPassed("a"), ev.Landed("a")][: CLAIMED.index(status)])
+    elif status in ("failed", "stuck"):
+        for _ in range(3 if status == "failed" else 1):
+            story.attempt("a", K.FAILED if status == "failed" else K.BLOCKED)
+    elif status != "pending":
+        story.start("a")
+        story.record(*[ev.Delegated("a")][: status == "delegated"])
+    assert story.task("a").status == status
+    return story
+
+
+def refused(story: Story, command: Command, words: str) -> None:
+    before = deepcopy(story.state)
+    with pytest.raises(NotPossibleError, match=words):
+        events_of(story.run, command)
+    assert story.state == before
+
+
+@pytest.mark.parametrize("verb", ["skip", "cancel", "retry"])
+@pytest.mark.parametrize("status", STATUSES)
+def test_a_command_is_carried_out_or_refused_by_the_status_of_its_task(verb: str, status: str) -> None:
+    story = story_at(status)
+    command = msgspec.convert({"id": "c1", "verb": verb, "task": "a", "reason": "why"}, Command)
+    expected = FOLLOWS.get((verb, status))
+    if expected is None:
+        refused(story, command, f"task a is {status}")
+        return
+    assert events_of(story.run, command) == expected
+    story.record(*expected)
+
+
+def test_an_unknown_task_is_refused_with_the_nearest_name() -> None:
+    story = Story(plan_of(["build", "test"]))
+    refused(story, Command("c1", "skip", task="biuld"), "no task 'biuld'; did you mean build")
+    refused(story, Command("c1", "skip", task="xyz"), "no task 'xyz'$")
+
+
+def test_a_task_is_cancelled_once() -> None:
+    story = story_at("running")
+    story.record(ev.CancelRequested("a"))
+    refused(story, Command("c1", "cancel", task="a"), "is being cancelled already")
+
+
+def test_a_task_that_another_try_cannot_help_is_tried_again_only_by_force() -> None:
+    story = Story(chain("a"))
+    story.attempt("a", K.PLAN_ERROR)
+    refused(story, Command("c1", "retry", task="a"), "another try cannot help")
+    assert events_of(story.run, Command("c1", "retry", task="a", force=True)) == [ev.TaskReset("a")]
+
+
+def test_a_run_is_halted_once_and_says_what_runs() -> None:
+    story = story_at("running")
+    [event] = events_of(story.run, Command("c1", "halt"))
+    assert event == ev.HaltRequested("asked to halt", "command", ("a",))
+    story.record(event)
+    refused(story, Command("c2", "halt"), "is halted already: asked to halt")
+    assert events_of(story.run, Command("c3", "resume")) == [ev.Resumed("command")]
+
+
+def test_a_finished_run_cannot_be_halted() -> None:
+    story = story_at("done")
+    story.record(ev.RunFinished())
+    refused(story, Command("c1", "halt"), "has finished")
