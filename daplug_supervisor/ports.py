@@ -1,5 +1,8 @@
-"""The four plug-points. Each has a real implementation and a twin for tests; both pass the same conformance checks
-(`daplug_supervisor.testing`)."""
+"""The four plug-points.
+
+Each has a real implementation and a twin for tests; both pass the same conformance checks
+(`daplug_supervisor.testing`).
+"""
 
 from __future__ import annotations
 

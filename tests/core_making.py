@@ -1,4 +1,4 @@
-"""Building blocks for tests of the core: small plans, a run that events are recorded in, one event of every kind."""
+"""For tests of the core: small plans, a run that events are recorded in, one event of every kind."""
 
 from __future__ import annotations
 

@@ -47,7 +47,8 @@ def doctor(*, executor: str | None, as_json: bool, state_dir: Path | None) -> in
     directory = options.directory(state_dir)
     found = [*_system(executor), *_directory(directory), *_journal(directory)]
     text = "\n".join(
-        f"{one.level:4}  {one.about}: {clean(one.message)}{f'  -> {one.remedy}' if one.remedy else ''}" for one in found
+        f"{one.level:4}  {one.about}: {clean(one.message)}{f'  -> {one.remedy}' if one.remedy else ''}"
+        for one in found
     )
     print_data(found, text, as_json=as_json)
     if any(one.level == "bad" and one.about == "journal" for one in found):
@@ -59,11 +60,17 @@ def _system(executor: str | None) -> Iterator[Finding]:
     yield Finding("ok", "python", f"{platform.python_version()} at {sys.executable}")
     yield Finding("ok", "sqlite", sqlite3.sqlite_version)
     if sys.platform == "linux":
-        yield Finding("ok", "system", "Linux: trees are swept with the kernel's word, shims are found by pidfd")
+        yield Finding(
+            "ok", "system", "Linux: trees are swept with the kernel's word, shims are found by pidfd"
+        )
     else:
-        yield Finding("note", "system", f"{platform.system()}: processes that leave their group are not found")
+        yield Finding(
+            "note", "system", f"{platform.system()}: processes that leave their group are not found"
+        )
     git = shutil.which("git")
-    yield Finding("ok", "git", git) if git else Finding("note", "git", "not found", "install git for worktrees")
+    yield (
+        Finding("ok", "git", git) if git else Finding("note", "git", "not found", "install git for worktrees")
+    )
     place = _attempt(lambda: find(Settings(str(Path.cwd()), executor, os.environ)))
     if isinstance(place, str):
         yield Finding("note", "executor.py", place, "only needed for providers with worker: executor")
@@ -109,10 +116,14 @@ def _journal(directory: StateDirectory) -> Iterator[Finding]:
             apply(state, entry)
         journal.close()
     except (JournalError, SupervisorError) as error:
-        yield Finding("bad", "journal", str(error), f"keep a copy of {directory.journal}; start with another directory")
+        yield Finding(
+            "bad", "journal", str(error), f"keep a copy of {directory.journal}; start with another directory"
+        )
         return
     for line in damage:
-        yield Finding("bad", "journal", line, f"keep a copy of {directory.journal}; start with another directory")
+        yield Finding(
+            "bad", "journal", line, f"keep a copy of {directory.journal}; start with another directory"
+        )
     size = directory.journal.stat().st_size
     yield Finding("ok", "journal", f"{state.seq} events, {len(state.runs)} runs, {size >> 10} KiB")
     yield from _orphans(state, supervised=directory.holder() is not None)
@@ -127,5 +138,7 @@ def _orphans(state: State, *, supervised: bool) -> Iterator[Finding]:
                 continue
             lives = bool(attempt.pid) and tree.lives(Identity(attempt.pid, attempt.start, attempt.boot))
             what = f"{run.id}/{task.id}#{attempt.number}"
-            message = f"{what} works on without a supervisor" if lives else f"{what} has ended while nobody watched"
+            message = (
+                f"{what} works on without a supervisor" if lives else f"{what} has ended while nobody watched"
+            )
             yield Finding("note", "agent", message, "daplug-supervise resume takes it back")

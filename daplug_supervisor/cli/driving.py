@@ -28,6 +28,7 @@ from daplug_supervisor.errors import (
 )
 from daplug_supervisor.supervisor.supervisor import RunHandle, Supervisor
 from daplug_supervisor.views.report import Report, report_text
+from daplug_supervisor.views.text import clean
 
 Begin = Callable[[Supervisor], Awaitable[list[RunHandle]]]
 
@@ -77,6 +78,8 @@ async def _drive(make: Callable[[], Supervisor], begin: Begin, quiet: bool) -> E
         async with make() as supervisor:
             log_to(supervisor.directory.log)
             handles = await begin(supervisor)
+            for line in (line for handle in handles for line in handle.edits):
+                _say(f"plan edited: {line}")
             ending.runs = [handle.state for handle in handles]
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_obey, signals, supervisor, ending, tasks.cancel_scope)
@@ -111,7 +114,7 @@ async def _obey(
 
 
 def _say(text: str) -> None:
-    click.echo(f"daplug-supervise: {text}", err=True)
+    click.echo(f"daplug-supervise: {clean(text)}", err=True)
 
 
 def make_confirm() -> Callable[[Run, str], Awaitable[bool]]:

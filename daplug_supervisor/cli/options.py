@@ -15,7 +15,9 @@ Decorated = Callable[..., Any]
 
 def as_json(function: Decorated) -> Decorated:
     """``--json``."""
-    return click.option("--json", "as_json", is_flag=True, help="Print data as JSON on standard output.")(function)
+    return click.option("--json", "as_json", is_flag=True, help="Print data as JSON on standard output.")(
+        function
+    )
 
 
 def state_dir(function: Decorated) -> Decorated:
@@ -33,9 +35,9 @@ def run_id(function: Decorated) -> Decorated:
 
 def chosen_run(function: Decorated) -> Decorated:
     """``--run``, for commands whose argument is a task."""
-    return click.option("--run", "run", help="Which run.  [default: the latest unfinished one, else the latest]")(
-        function
-    )
+    return click.option(
+        "--run", "run", help="Which run.  [default: the latest unfinished one, else the latest]"
+    )(function)
 
 
 def driving(function: Decorated) -> Decorated:

@@ -44,7 +44,9 @@ def print_error(
 ) -> None:
     """An error: as text on standard error; with ``--json`` also as an object on standard output."""
     if as_json:
-        print_json({"error": {"code": code, "message": message, "exit_code": exit_code, "problems": problems}})
+        print_json(
+            {"error": {"code": code, "message": message, "exit_code": exit_code, "problems": problems}}
+        )
     lines = [clean(line) for line in message.splitlines()] or [""]
     click.echo(f"daplug-supervise: {lines[0]}", err=True)
     for line in lines[1:]:

@@ -21,7 +21,9 @@ _STYLES = {
 }  # fmt: skip
 
 
-def picture(runs: list[Run], now: float, lines: Mapping[str, Mapping[str, str]], width: int) -> RenderableType:
+def picture(
+    runs: list[Run], now: float, lines: Mapping[str, Mapping[str, str]], width: int
+) -> RenderableType:
     """All runs: a bar and counts each, then a line for every running task."""
     parts: list[RenderableType] = []
     for run in runs:

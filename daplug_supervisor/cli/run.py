@@ -15,7 +15,9 @@ _PLAN = click.Path(path_type=Path)
 @click.command()
 @click.argument("plan", type=_PLAN)
 @click.option("--only", multiple=True, metavar="TASK", help="Run only this task; may be given several times.")
-@click.option("--parallel", type=click.IntRange(1), help="At most so many attempts at once, over all providers.")
+@click.option(
+    "--parallel", type=click.IntRange(1), help="At most so many attempts at once, over all providers."
+)
 @click.option("--step", is_flag=True, help="One at a time, asking before each start.")
 @click.option("--fresh", is_flag=True, help="Begin a new run although there is an unfinished one.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done; start nothing.")
@@ -61,12 +63,20 @@ def run(
 
 @click.command()
 @options.run_id
-@click.option("--parallel", type=click.IntRange(1), help="At most so many attempts at once, over all providers.")
+@click.option(
+    "--parallel", type=click.IntRange(1), help="At most so many attempts at once, over all providers."
+)
 @options.driving
 @options.as_json
 @options.state_dir
 def resume(
-    run: str | None, parallel: int | None, *, executor: str | None, quiet: bool, as_json: bool, state_dir: Path | None
+    run: str | None,
+    parallel: int | None,
+    *,
+    executor: str | None,
+    quiet: bool,
+    as_json: bool,
+    state_dir: Path | None,
 ) -> int:
     """Lift the halt, remove the STOP file, and go on with what is unfinished (RUN, or everything).
 

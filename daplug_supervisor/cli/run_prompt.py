@@ -23,20 +23,30 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str | None
 
 @click.command("run-prompt")
 @click.argument("selectors", nargs=-1, required=True)
-@click.option("--model", "-m", required=True, help="daplug's shorthand of the model: codex, gemini, glm5, ...")
-@click.option("--parallel", "-p", type=click.IntRange(1), default=3, show_default=True, help="How many at once.")
+@click.option(
+    "--model", "-m", required=True, help="daplug's shorthand of the model: codex, gemini, glm5, ..."
+)
+@click.option(
+    "--parallel", "-p", type=click.IntRange(1), default=3, show_default=True, help="How many at once."
+)
 @click.option("--cli", help="The command-line tool that runs the model.")
 @click.option("--variant", type=click.Choice(["none", "low", "medium", "high", "xhigh"]), help="Effort.")
 @click.option("--worktree", is_flag=True, help="Each prompt in a git worktree of its own.")
 @click.option("--base-branch", "base", help="What worktrees branch from.")
-@click.option("--on-conflict", type=click.Choice(["error", "reuse", "increment"]), default="error", show_default=True)
+@click.option(
+    "--on-conflict", type=click.Choice(["error", "reuse", "increment"]), default="error", show_default=True
+)
 @click.option("--sandbox", is_flag=True, help="daplug's sandbox around the agent.")
-@click.option("--sandbox-profile", type=click.Choice(["strict", "balanced", "dev"]), help="Implies --sandbox.")
+@click.option(
+    "--sandbox-profile", type=click.Choice(["strict", "balanced", "dev"]), help="Implies --sandbox."
+)
 @click.option("--max-iterations", type=click.IntRange(1), default=3, show_default=True)
 @click.option("--completion-marker", help="Instead of a random one for each attempt.")
 @click.option("--require-diff", is_flag=True, help="Without a change to files nothing counts as complete.")
 @click.option("--timeout", callback=_seconds, help="For one attempt: 90s, 45m, 1h30m.")
-@click.option("--attempts", type=click.IntRange(1), default=3, show_default=True, help="Tries for each prompt.")
+@click.option(
+    "--attempts", type=click.IntRange(1), default=3, show_default=True, help="Tries for each prompt."
+)
 @click.option("--fresh", is_flag=True, help="Begin a new run although there is an unfinished one.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done; start nothing.")
 @options.driving

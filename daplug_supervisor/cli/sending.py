@@ -32,10 +32,8 @@ def tell(
     """
     directory.require()
     command = Command(secrets.token_hex(8), verb, run, task, reason, force)
-    if directory.holder() is None:
-        answer = anyio.run(carry_out, directory, command)
-    else:
-        answer = _ask(directory, command)
+    alone = directory.holder() is None
+    answer = anyio.run(carry_out, directory, command) if alone else _ask(directory, command)
     if not answer.applied:
         raise NotPossibleError(answer.message)
     if as_json:

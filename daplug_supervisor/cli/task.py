@@ -30,7 +30,9 @@ def task() -> None:
 @options.chosen_run
 @options.as_json
 @options.state_dir
-def list_tasks(*, ready: bool, status: str | None, run: str | None, as_json: bool, state_dir: Path | None) -> int:
+def list_tasks(
+    *, ready: bool, status: str | None, run: str | None, as_json: bool, state_dir: Path | None
+) -> int:
     """List the tasks of a run."""
     from daplug_supervisor.views import tasks as views  # noqa: PLC0415
 

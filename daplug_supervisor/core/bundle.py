@@ -1,4 +1,4 @@
-"""What an attempt gets (`Bundle`), what is started for it (`Command`), and what its worker judges it by (`Evidence`)."""
+"""What an attempt gets (`Bundle`), what is started for it (`Command`), what its worker judges it by (`Evidence`)."""
 
 from __future__ import annotations
 

@@ -70,7 +70,9 @@ def _halt(run: Run, command: Command) -> ev.Event:
 
 def _retry(task: TaskState, command: Command) -> list[ev.Event]:
     if task.status not in (Status.FAILED, Status.STUCK, Status.CANCELLED, Status.SKIPPED):
-        raise NotPossibleError(f"task {task.id} is {task.status}: only an ended task that is not done can be retried")
+        raise NotPossibleError(
+            f"task {task.id} is {task.status}: only an ended task that is not done can be retried"
+        )
     result = task.last
     if task.status is Status.FAILED and result and result.outcome.kind not in RETRYABLE and not command.force:
         raise NotPossibleError(

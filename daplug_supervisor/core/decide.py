@@ -1,7 +1,7 @@
 """Decisions: what to do next. Nothing here changes the state; carrying a decision out records an event.
 
-One decision at a time: the supervisor carries it out, which changes the state, and asks again. A decision looks only
-at the tops of the pools' heaps, so its cost does not grow with the plan.
+One decision at a time: the supervisor carries it out, which changes the state, and asks again. It looks
+only at the tops of the pools' heaps, so its cost does not grow with the plan.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _start(run: Run, now: float) -> Start | None:
 
 
 def wake_at(run: Run, now: float) -> float | None:
-    """When to decide again if no event comes before (UTC seconds), or None if only an event can change anything."""
+    """When to decide again if no event comes before (UTC seconds); None if only an event can help."""
     if run.finished_at is not None or run.halt is not None:
         return None
     times = [] if run.plan.timeout is None else [run.started_at + run.plan.timeout]

@@ -1,4 +1,4 @@
-"""What the state is made of: runs, their tasks, and their pools. `core.state` fills it, and nothing else changes it."""
+"""What the state is made of: runs, tasks, pools. Only `core.state` and `core.queues` change it."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class Past(Struct, frozen=True):
 class TaskState(Struct):
     """What is known of a task.
 
-    `tries` counts the attempts that used one up, `lost` those lost in a row. `moved`: a fallback has taken the task
-    over from the provider that the plan names; `rerouted`: because of its own outcome, which is done once.
+    `tries` counts the attempts that used one up, `lost` those lost in a row. `moved`: a fallback has taken
+    the task over from the provider that the plan names; `rerouted`: for its own outcome, which is done once.
     """
 
     id: str
@@ -110,7 +110,7 @@ class Halt(Struct, frozen=True):
 
 
 class Run(Struct):
-    """One execution of a plan. `counts` has a number for every status; `after` the dependents of every task."""
+    """One execution of a plan. `counts` has a number for each status, `after` the dependents of each task."""
 
     id: str
     plan: Plan
@@ -141,7 +141,7 @@ class Run(Struct):
 
 
 class State(Struct):
-    """All runs that were loaded, and what the state directory itself went through. `seq` is the last event's."""
+    """All runs that were loaded, and what the state directory went through. `seq` is the last event's."""
 
     runs: dict[str, Run] = field(default_factory=dict)
     seq: int = 0

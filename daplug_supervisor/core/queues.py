@@ -1,4 +1,4 @@
-"""The indexes of a run: unmet needs, ranks, and the heaps of the pools. They are what keeps a decision at O(log n).
+"""The indexes of a run: unmet needs, ranks, the heaps of the pools. They keep a decision at O(log n).
 
 An entry of a heap is valid while its ticket is that of its task; the top of every heap is valid, always.
 """
@@ -6,7 +6,7 @@ An entry of a heap is valid while its ticket is that of its task; the top of eve
 from __future__ import annotations
 
 from collections.abc import Iterator
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from typing import Any
 
 from daplug_supervisor.core.graph import cycle, dependents, ranks
@@ -48,11 +48,12 @@ def index(run: Run) -> None:
     run.tasks = {}
     run.counts = dict.fromkeys(Status, 0)
     for order, name in enumerate(plan.tasks):
-        task = before.get(name) or TaskState(name, order, provider_of(plan, name), changed_at=run.submitted_at)
+        named = provider_of(plan, name)
+        task = before.get(name) or TaskState(name, order, named, changed_at=run.submitted_at)
         if task.provider not in plan.providers:
-            task.provider, task.moved = provider_of(plan, name), False
+            task.provider, task.moved = named, False
         elif task.status is Status.PENDING and not task.moved:
-            task.provider = provider_of(plan, name)
+            task.provider = named
         task.order, task.rank = order, rank[name]
         run.tasks[name] = task
         run.counts[task.status] += 1
@@ -74,9 +75,6 @@ def requeue(run: Run) -> None:
             run.pools[task.attempt.provider].running += 1
         elif task.status is Status.PENDING:
             queue(run, task)
-    for pool in run.pools.values():
-        heapify(pool.ready)
-        heapify(pool.waiting)
 
 
 def queue(run: Run, task: TaskState) -> None:
@@ -101,7 +99,7 @@ def unqueue(run: Run, task: TaskState) -> None:
 
 
 def satisfy(run: Run, task: TaskState, change: int) -> None:
-    """Tell the dependents of a task that it no longer holds them back (1), does so again (-1), or neither (0)."""
+    """Tell the dependents of a task that it no longer holds them back (1) or does so again (-1)."""
     if not change:
         return
     for name in run.after[task.id]:
@@ -142,7 +140,7 @@ def ready_key(run: Run, task: TaskState) -> ReadyKey:
 
 
 def _due(heap: list[WaitingKey], now: float) -> Iterator[WaitingKey]:
-    """The entries not after `now`, in no order. They are a subtree at the top: no other entry is looked at twice."""
+    """The entries not after `now`, in no order: they are a subtree at the top of the heap."""
     places = [0]
     while places:
         place = places.pop()

@@ -64,16 +64,28 @@ RULES: dict[OutcomeKind, Rule] = {
     OutcomeKind.SILENT: Rule(uses_try=True, follow="retry", remedy=_LOOK),
     OutcomeKind.CRASHED: Rule(uses_try=True, follow="retry", remedy=_LOOK),
     OutcomeKind.FAILED: Rule(uses_try=True, follow="retry", remedy=_LOOK),
-    OutcomeKind.LOST: Rule(uses_try=False, follow="retry", remedy="find out what kills it, then retry the task"),
+    OutcomeKind.LOST: Rule(
+        uses_try=False, follow="retry", remedy="find out what kills it, then retry the task"
+    ),
     OutcomeKind.INTERRUPTED: Rule(uses_try=False, follow="retry"),
-    OutcomeKind.MAX_ITERATIONS: Rule(uses_try=True, follow="retry", remedy="allow more iterations, or split it"),
+    OutcomeKind.MAX_ITERATIONS: Rule(
+        uses_try=True, follow="retry", remedy="allow more iterations, or split it"
+    ),
     OutcomeKind.NO_RESULT: Rule(uses_try=True, follow="retry", remedy=_LOOK),
-    OutcomeKind.STALLED: Rule(uses_try=True, follow="other", remedy="change the prompt or the model, then retry"),
-    OutcomeKind.UNVERIFIED: Rule(uses_try=True, follow="other", remedy="look at the work, then skip or retry"),
-    OutcomeKind.BLOCKED: Rule(uses_try=True, follow="stuck", remedy="remove what blocks the agent, then retry"),
+    OutcomeKind.STALLED: Rule(
+        uses_try=True, follow="other", remedy="change the prompt or the model, then retry"
+    ),
+    OutcomeKind.UNVERIFIED: Rule(
+        uses_try=True, follow="other", remedy="look at the work, then skip or retry"
+    ),
+    OutcomeKind.BLOCKED: Rule(
+        uses_try=True, follow="stuck", remedy="remove what blocks the agent, then retry"
+    ),
     OutcomeKind.VERIFY_FAILED: Rule(uses_try=True, follow="retry", remedy=_LOOK),
     OutcomeKind.CONFLICT: Rule(uses_try=True, follow="stuck", remedy="resolve the conflict, then retry"),
-    OutcomeKind.PLAN_ERROR: Rule(uses_try=True, follow="fail", remedy="mend the plan or the prompt, then run it"),
+    OutcomeKind.PLAN_ERROR: Rule(
+        uses_try=True, follow="fail", remedy="mend the plan or the prompt, then run it"
+    ),
     OutcomeKind.BUDGET: Rule(uses_try=False, follow="halt", remedy="raise the budget, then resume"),
 }
 """One rule a kind; `core.retry` applies them."""

@@ -54,7 +54,9 @@ def _apply_to_task(run: Run, event: ev.TaskEvent, at: float) -> None:
     old, new = task.status, next_status(task.status, event)
     provider = getattr(event, "provider", None)
     if provider is not None and provider not in run.pools:
-        raise IllegalTransitionError(f"run {run.id!r} has no provider {provider!r}: {event.kind} cannot follow")
+        raise IllegalTransitionError(
+            f"run {run.id!r} has no provider {provider!r}: {event.kind} cannot follow"
+        )
     note = _NOTES.get(type(event))
     if note is not None:
         note(run, task, event, at)
@@ -85,7 +87,12 @@ def _started(run: Run, task: TaskState, event: ev.AttemptStarted, at: float) -> 
 def _spawned(_run: Run, task: TaskState, event: ev.AttemptSpawned, at: float) -> None:
     assert task.attempt is not None, "a running task has an attempt"  # noqa: S101
     task.attempt = replace(
-        task.attempt, spawned_at=at, pid=event.pid, start=event.start, boot=event.boot, deadline=event.deadline
+        task.attempt,
+        spawned_at=at,
+        pid=event.pid,
+        start=event.start,
+        boot=event.boot,
+        deadline=event.deadline,
     )
 
 
@@ -190,9 +197,13 @@ def _plan_changed(state: State, entry: ev.Entry, event: ev.PlanChanged) -> None:
         if task.status is Status.PENDING or task.status in ENDED:
             continue
         if name not in event.plan.tasks:
-            raise IllegalTransitionError(f"run {run.id!r}: task {name!r} is {task.status} and cannot leave the plan")
+            raise IllegalTransitionError(
+                f"run {run.id!r}: task {name!r} is {task.status} and cannot leave the plan"
+            )
         if task.attempt is not None and task.attempt.provider not in event.plan.providers:
-            raise IllegalTransitionError(f"run {run.id!r}: task {name!r} is {task.status} with its old provider")
+            raise IllegalTransitionError(
+                f"run {run.id!r}: task {name!r} is {task.status} with its old provider"
+            )
     run.plan, run.finished_at = event.plan, None
     index(run)
 

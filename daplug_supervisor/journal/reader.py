@@ -45,7 +45,9 @@ class ReadOnlyJournal:
         except sqlite3.Error as error:
             raise JournalError(explain(path, error)) from error
         if version > SCHEMA_VERSION:
-            raise JournalError(f"{path} was written by a newer version (schema {version}); upgrade daplug-supervisor")
+            raise JournalError(
+                f"{path} was written by a newer version (schema {version}); upgrade daplug-supervisor"
+            )
 
     def close(self) -> None:
         """Let go of the file."""
@@ -92,7 +94,9 @@ def entry_of(row: Sequence[object], path: Path) -> ev.Entry:
     try:
         return ev.Entry(int(str(seq)), str(run), float(str(at)), ev.decode(str(data)))
     except (msgspec.DecodeError, ValueError) as error:
-        raise JournalError(f"{path}: event {seq} cannot be read: {error}; see 'daplug-supervise doctor'") from error
+        raise JournalError(
+            f"{path}: event {seq} cannot be read: {error}; see 'daplug-supervise doctor'"
+        ) from error
 
 
 def explain(path: Path, error: Exception) -> str:

@@ -16,12 +16,21 @@ from pathlib import Path
 import aiosqlite
 import anyio
 import anyio.abc
+import anyio.lowlevel
 import msgspec
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.errors import JournalError
 from daplug_supervisor.journal.group import Group
-from daplug_supervisor.journal.reader import APPLICATION_ID, MARKS, PAGE, READ, SCHEMA_VERSION, entry_of, explain
+from daplug_supervisor.journal.reader import (
+    APPLICATION_ID,
+    MARKS,
+    PAGE,
+    READ,
+    SCHEMA_VERSION,
+    entry_of,
+    explain,
+)
 from daplug_supervisor.ports import RunMark
 
 _CLOSE_PATIENCE = 30.0
@@ -81,7 +90,9 @@ class SqliteJournal:
         whose = await _pragma(db, "application_id")
         tables = list(await db.execute_fetchall("SELECT 1 FROM sqlite_master LIMIT 1"))
         if tables and whose != APPLICATION_ID:
-            raise JournalError(f"{self._path} is not a journal of daplug-supervisor; move it away, then start again")
+            raise JournalError(
+                f"{self._path} is not a journal of daplug-supervisor; move it away, then start again"
+            )
         if version > SCHEMA_VERSION:
             raise JournalError(
                 f"{self._path} was written by a newer version (schema {version}, this one knows {SCHEMA_VERSION}); "
@@ -99,7 +110,9 @@ class SqliteJournal:
         elif self._check:
             await _quick_check(self._path, db)
         for old in range(version, SCHEMA_VERSION) if tables else ():
-            await db.executescript(f"BEGIN IMMEDIATE; {MIGRATIONS[old]} PRAGMA user_version={old + 1}; COMMIT;")
+            await db.executescript(
+                f"BEGIN IMMEDIATE; {MIGRATIONS[old]} PRAGMA user_version={old + 1}; COMMIT;"
+            )
         rows = list(await db.execute_fetchall("SELECT coalesce(max(seq), 0) FROM event"))
         self._seq = int(rows[0][0])
 
@@ -145,7 +158,7 @@ class SqliteJournal:
         assert db is not None, "the writer runs only while open"  # noqa: S101
         while True:
             await self._wake.wait()
-            await anyio.sleep(0)  # whoever acts on what was just appended adds to the same group
+            await anyio.lowlevel.checkpoint()  # whoever acts on what was just appended adds to the same group
             if not self._rows:
                 if self._closing:
                     return

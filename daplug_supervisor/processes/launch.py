@@ -208,7 +208,7 @@ class _Shim:
         )  # fmt: skip
         attached = _Launched(self, launch.directory)
         self.waiter = attached.on_record
-        self._send(len(message).to_bytes(4, "big") + message)
+        self._send(len(message).to_bytes(shim.HEAD_SIZE, "big") + message)
         return attached
 
     def stop(self) -> None:
@@ -343,7 +343,7 @@ class _Found:
 async def ended(identity: Identity) -> None:
     """Wait until this very process is gone."""
     if not hasattr(os, "pidfd_open"):  # pragma: not on this platform
-        while tree.lives(identity):
+        while tree.lives(identity):  # noqa: ASYNC110 (there is nothing to wait for)
             await anyio.sleep(_POLL_WITHOUT_PIDFD)
         return
     try:

@@ -27,6 +27,7 @@ LINUX = sys.platform == "linux"
 RECORD = "process.json"
 RECORD_SIZE = 1024
 REPLY_SIZE = 64
+HEAD_SIZE = 4
 FORK = b"f"
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -101,7 +102,7 @@ def alarm_pipe() -> int:
 def drain(descriptor: int) -> None:
     """Empty a non-blocking descriptor."""
     with contextlib.suppress(BlockingIOError):
-        while len(os.read(descriptor, 4096)) == 4096:
+        while os.read(descriptor, _BLOCK):
             pass
 
 
@@ -142,8 +143,8 @@ class Shim:
     def receive(self) -> dict[str, Any] | None:
         """The next gate message, or None when the supervisor is gone."""
         try:
-            head = self.gate.recv(4, socket.MSG_WAITALL)
-            if len(head) < 4:
+            head = self.gate.recv(HEAD_SIZE, socket.MSG_WAITALL)
+            if len(head) < HEAD_SIZE:
                 return None
             size = int.from_bytes(head, "big")
             body = self.gate.recv(size, socket.MSG_WAITALL)

@@ -15,5 +15,3 @@ class SystemClock:
     def monotonic(self) -> float:
         """Seconds since boot; all processes of a boot agree on it."""
         return time.monotonic()
-
-

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from logging import getLogger
 from pathlib import Path
 from typing import Protocol
@@ -21,7 +23,12 @@ MAX_SIZE = 64 << 10
 _SETTLE = 1.0
 """Seconds before the folder is watched: a run that is over by then does not pay for it. It is read at once."""
 
-_STEP_MS = 100
+_STEP_MS = 200
+"""How often the watching thread asks whether it should end."""
+
+
+_LOOK_MS = 5000
+"""How often it looks even if nothing was seen to change: a file may come while the watch is being set up."""
 
 
 class Receiver(Protocol):
@@ -52,11 +59,34 @@ async def watch(receiver: Receiver) -> None:
     await take(receiver)
     await anyio.sleep(_SETTLE)
     await take(receiver)
-    import watchfiles  # noqa: PLC0415 (slow to import; short runs do without it)
+    changed = anyio.Event()
+    stop = threading.Event()
+    loop = asyncio.get_running_loop()
 
-    changes = watchfiles.awatch(receiver.directory.inbox, recursive=False, step=_STEP_MS, debounce=_STEP_MS)
-    async for _ in changes:
-        await take(receiver)
+    def tell() -> None:
+        changed.set()
+
+    def observe() -> None:
+        import watchfiles  # noqa: PLC0415 (slow to import; short runs do without it)
+
+        folder = receiver.directory.inbox
+        for _ in watchfiles.watch(
+            folder, recursive=False, step=_STEP_MS, debounce=_STEP_MS, stop_event=stop,
+            rust_timeout=_LOOK_MS, yield_on_timeout=True,
+        ):  # fmt: skip
+            if stop.is_set():
+                return
+            loop.call_soon_threadsafe(tell)
+
+    # Not `awatch`: when it is cancelled it waits for its thread, which may take five seconds.
+    threading.Thread(target=observe, name="inbox", daemon=True).start()
+    try:
+        while True:
+            await changed.wait()
+            changed = anyio.Event()
+            await take(receiver)
+    finally:
+        stop.set()
 
 
 async def take(receiver: Receiver) -> None:
@@ -76,7 +106,9 @@ async def _carry_out(receiver: Receiver, path: Path) -> ev.CommandAnswered | Non
         command = msgspec.json.decode(path.read_bytes(), type=Command)
     except (OSError, ValueError) as error:
         log.warning("inbox file %s refused: %s", ascii(path.name), error)
-        return ev.CommandAnswered(path.stem[:100], "unknown", applied=False, message=f"not a command: {error}"[:300])
+        return ev.CommandAnswered(
+            path.stem[:100], "unknown", applied=False, message=f"not a command: {error}"[:300]
+        )
     try:
         await receiver.command(command)
     except NotPossibleError as error:

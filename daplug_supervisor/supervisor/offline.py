@@ -14,7 +14,9 @@ from daplug_supervisor.supervisor.recorder import Recorder
 from daplug_supervisor.workspace.files import StateDirectory
 
 
-async def carry_out(directory: StateDirectory, command: Command, clock: Clock | None = None) -> ev.CommandAnswered:
+async def carry_out(
+    directory: StateDirectory, command: Command, clock: Clock | None = None
+) -> ev.CommandAnswered:
     """Apply a command to the journal and return the answer.
 
     Raises:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from daplug_supervisor.core import events as ev
-from daplug_supervisor.core.changes import changes
+from daplug_supervisor.core.changes import Changes, changes
 from daplug_supervisor.core.machine import Status
 from daplug_supervisor.core.plan import Plan
 from daplug_supervisor.core.state import Run, State, apply
@@ -44,8 +43,7 @@ def unfinished(state: State, plan: Plan) -> Run | None:
     return found[-1] if found else None
 
 
-def edited(run: Run, plan: Plan) -> ev.PlanChanged | None:
-    """The event that takes an edited plan on, or None if nothing was edited."""
+def edited(run: Run, plan: Plan) -> Changes:
+    """What an edited plan changes in a run; its `plan` equals the run's if nothing does."""
     started = [name for name, task in run.tasks.items() if task.status is not Status.PENDING]
-    found = changes(run.plan, plan, started)
-    return ev.PlanChanged(found.plan, found.summary) if found.summary else None
+    return changes(run.plan, plan, started)

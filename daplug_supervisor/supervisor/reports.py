@@ -39,7 +39,11 @@ def tails(directory: StateDirectory, run: Run) -> Mapping[str, Sequence[str]]:
     """For failed and stuck tasks the last lines of their last attempt's output."""
     found: dict[str, Sequence[str]] = {}
     for name, task in run.tasks.items():
-        if task.status in (Status.FAILED, Status.STUCK) and task.attempt is not None and len(found) < _MOST_TASKS:
+        if (
+            task.status in (Status.FAILED, Status.STUCK)
+            and task.attempt is not None
+            and len(found) < _MOST_TASKS
+        ):
             found[name] = last_lines(directory, run.id, name, task.attempt.number)
     return found
 

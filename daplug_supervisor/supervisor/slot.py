@@ -12,6 +12,7 @@ from typing import Protocol
 
 import anyio
 import anyio.to_thread
+from msgspec.structs import replace
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.bundle import Bundle, Evidence
@@ -23,7 +24,7 @@ from daplug_supervisor.core.state import Run, TaskState
 from daplug_supervisor.errors import UsageError
 from daplug_supervisor.formats import prompts
 from daplug_supervisor.ports import Attached, Clock, Durable, Identity, Launch, Launcher, Worker
-from daplug_supervisor.workspace import bundles
+from daplug_supervisor.workspace import bundles, git
 from daplug_supervisor.workspace.files import STDERR, STDOUT, StateDirectory, read_tail
 
 log = getLogger(__name__)
@@ -75,11 +76,13 @@ async def _attempt(desk: Desk, run: Run, task: TaskState) -> None:
             found = await _watch(desk, run, task, await desk.launcher.attach(identity, bundle.directory))
         if found is None:
             found = await _launch(desk, run, task, bundle)
-        outcome = await _outcome(desk, run, task, bundle, found)
+        outcome = await _outcome(desk, run, bundle, found)
     except _UnpreparedError as error:
         found, outcome = Exit(None, error=error.outcome.detail), error.outcome
     if task.cancelling and outcome.kind is not OutcomeKind.COMPLETED:
-        desk.record(run.id, ev.TaskCancelled(task.id, task.reason))  # finished and paid work is not thrown away
+        desk.record(
+            run.id, ev.TaskCancelled(task.id, task.reason)
+        )  # finished and paid work is not thrown away
     elif outcome.kind is OutcomeKind.COMPLETED:
         desk.record(run.id, ev.AttemptExited(task.id, Result(outcome, found)))
     else:
@@ -119,6 +122,8 @@ def make_bundle(desk: Desk, run: Run, task: TaskState) -> Bundle:
 
 async def _launch(desk: Desk, run: Run, task: TaskState, bundle: Bundle) -> Exit:
     """Start the attempt behind its gate and wait for its end."""
+    if bundle.spec.worktree:
+        bundle = await _in_worktree(bundle)
     launch = _prepare(desk, run, bundle)
     gate = desk.launcher.idle() or await desk.launcher.reserve()
     identity = gate.identity
@@ -130,6 +135,28 @@ async def _launch(desk: Desk, run: Run, task: TaskState, bundle: Bundle) -> Exit
         found = await _watch(desk, run, task, gate.open(launch))
     desk.launcher.release(gate)  # its next gate opens after this end is durable: events keep their order
     return found or Exit(None)
+
+
+async def _in_worktree(bundle: Bundle) -> Bundle:
+    """The bundle, moved into the task's own worktree."""
+    owner, name = f"{bundle.directory.rpartition('/')[0]}", f"{bundle.run}-{bundle.task}"
+
+    def make() -> git.Worktree:
+        spec = bundle.spec
+        return git.worktree(
+            Path(bundle.target), owner=owner, name=name, base=spec.base, on_conflict=spec.on_conflict
+        )
+
+    try:
+        found = await anyio.to_thread.run_sync(make)
+    except git.ConflictError as error:
+        raise _UnpreparedError(OutcomeKind.CONFLICT, str(error)) from error
+    except git.NoRepositoryError as error:
+        raise _UnpreparedError(OutcomeKind.PLAN_ERROR, str(error)) from error
+    except (git.GitError, OSError) as error:
+        raise _UnpreparedError(OutcomeKind.CRASHED, str(error)) from error
+    cwd = f"{found.path}/{bundle.spec.cwd}" if bundle.spec.cwd else found.path
+    return replace(bundle, cwd=cwd, branch=found.branch)
 
 
 def _prepare(desk: Desk, run: Run, bundle: Bundle) -> Launch:
@@ -184,7 +211,7 @@ async def _watch(desk: Desk, run: Run, task: TaskState, attached: Attached) -> E
         desk.live.pop(key, None)
 
 
-async def _outcome(desk: Desk, run: Run, task: TaskState, bundle: Bundle, found: Exit) -> Outcome:
+async def _outcome(desk: Desk, run: Run, bundle: Bundle, found: Exit) -> Outcome:
     """What the end of an attempt is read as."""
     if not found.known and not found.stopped:
         return Outcome(OutcomeKind.LOST, "its process was gone, without an exit record")
@@ -206,4 +233,6 @@ async def _output(bundle: Bundle, wanted: int) -> tuple[bytes, bytes]:
     if not wanted:
         return b"", b""
     out, err = (Path(bundle.directory) / name for name in (STDOUT, STDERR))
-    return await anyio.to_thread.run_sync(lambda: (read_tail(out, wanted), read_tail(err, min(wanted, _TAIL))))
+    return await anyio.to_thread.run_sync(
+        lambda: (read_tail(out, wanted), read_tail(err, min(wanted, _TAIL)))
+    )

@@ -180,11 +180,13 @@ class Supervisor:
             self.record(name, ev.RunSubmitted(plan, where, source))
             self._marks.append(RunMark(name, self.state.seq, finished=False))
             run = self.state.runs[name]
-        else:
-            edit = recovery.edited(run, plan)
-            if edit is not None:
-                self.record(run.id, edit)
-        return self._drive(run, only, parallel, confirm)
+            return self._drive(run, only, parallel, confirm)
+        edit = recovery.edited(run, plan)
+        if edit.plan != run.plan:
+            self.record(run.id, ev.PlanChanged(edit.plan, edit.summary))
+        handle = self._drive(run, only, parallel, confirm)
+        handle.edits = edit.summary
+        return handle
 
     async def resume(self, run: str | None = None, *, parallel: int | None = None) -> list[RunHandle]:
         """Lift halts and go on with unfinished runs: the one named, or all. Removes the STOP file.
@@ -204,9 +206,13 @@ class Supervisor:
     def _refuse_halted(self, run: Run | None) -> None:
         """What a person halted goes on only when a person says so; other halts end with the next start."""
         if self.directory.stop_requested():
-            raise HaltedError(f"{self.directory.stop_file} is there: 'daplug-supervise resume' removes it and goes on")
+            raise HaltedError(
+                f"{self.directory.stop_file} is there: 'daplug-supervise resume' removes it and goes on"
+            )
         if run is not None and run.halt is not None and run.halt.by in ("command", "stop_file"):
-            raise HaltedError(f"run {run.id} is halted ({run.halt.reason}): 'daplug-supervise resume' goes on with it")
+            raise HaltedError(
+                f"run {run.id} is halted ({run.halt.reason}): 'daplug-supervise resume' goes on with it"
+            )
 
     def _drive(
         self, run: Run, only: Sequence[str], parallel: int | None, confirm: Confirm | None
@@ -335,7 +341,9 @@ class Supervisor:
         while (decision := decide(run, self.clock.now())) is not None:
             if isinstance(decision, Start):
                 if self.directory.stop_requested():
-                    self.record(run.id, ev.HaltRequested("the STOP file is there", "stop_file", _running(run)))
+                    self.record(
+                        run.id, ev.HaltRequested("the STOP file is there", "stop_file", _running(run))
+                    )
                 elif handle.confirm is not None and not await handle.confirm(run, decision.task):
                     self.record(run.id, ev.HaltRequested("not confirmed", "caller", _running(run)))
                 else:
@@ -378,6 +386,7 @@ class RunHandle:
 
     def __init__(self, supervisor: Supervisor, run: Run, recorder: Recorder) -> None:
         self.confirm: Confirm | None = None
+        self.edits: tuple[str, ...] = ()
         self.at_work: set[tuple[str, str]] = set()
         self._supervisor = supervisor
         self._run = run
@@ -439,5 +448,3 @@ def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
             found.append(error)
     ours = [error for error in found if isinstance(error, SupervisorError)]
     return ours[0] if ours else group
-
-

@@ -128,7 +128,7 @@ def report(
         providers=_providers(run),
         failures=failures,
         halt=halt_row(run),
-        next=_next(run, failures),
+        next=_next(run, failures, live=live),
     )
 
 
@@ -219,14 +219,14 @@ def _failures(run: Run, now: float, tails: Mapping[str, Sequence[str]], *, live:
     return tuple(row(task) for task in found)
 
 
-def _next(run: Run, failures: tuple[Failure, ...]) -> tuple[str, ...]:
+def _next(run: Run, failures: tuple[Failure, ...], *, live: bool) -> tuple[str, ...]:
     lines: list[str] = []
     for failure in failures[:_TASKS_IN_NEXT]:
         lines += failure.next[:2]
     if len(failures) > _TASKS_IN_NEXT:
         lines.append(command("task", "list", "--status", failures[-1].status))
-    unfinished = run.finished_at is None
-    return (*lines, *((RESUME,) if unfinished or failures else ()))
+    stands = run.halt is not None or (run.finished_at is None and not live)
+    return (*lines, *((RESUME,) if stands or failures else ()))
 
 
 # --- text ---------------------------------------------------------------------------------------------------

@@ -46,7 +46,9 @@ class StateDirectory:
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self.path.stat().st_uid != os.geteuid():
-                raise StateDirectoryError(f"{self.path} belongs to another user; give --state-dir another directory")
+                raise StateDirectoryError(
+                    f"{self.path} belongs to another user; give --state-dir another directory"
+                )
             self.inbox.mkdir(mode=0o700, exist_ok=True)
             ignore = self.path / ".gitignore"
             if not ignore.exists():
@@ -199,4 +201,6 @@ def _exclude_from_git(target: Path) -> None:
         missing = [line for line in _KEPT_OUT_OF_GIT if line not in text.split()]
         if missing:
             exclude.parent.mkdir(exist_ok=True)
-            exclude.write_text(text + ("" if not text or text.endswith("\n") else "\n") + "\n".join(missing) + "\n")
+            exclude.write_text(
+                text + ("" if not text or text.endswith("\n") else "\n") + "\n".join(missing) + "\n"
+            )

@@ -1,13 +1,13 @@
-"""A supervisor without a world: it carries out decisions by recording events, and chance says how attempts end.
+"""A supervisor without a world: it carries decisions out by recording events; chance says how attempts end.
 
-After every event the indexes are compared with what is recomputed from scratch, and every decision with what a plain
-search over all tasks would decide.
+After every event the indexes are compared with what is recomputed from scratch, every decision with what a
+plain search over all tasks would decide.
 """
 
 from __future__ import annotations
 
 from copy import deepcopy
-from random import Random
+from typing import TYPE_CHECKING, Any
 
 from core_making import RUN, Story, result
 from core_plans import another_task, edited
@@ -16,11 +16,15 @@ from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.commands import Command, Verb, events_of
 from daplug_supervisor.core.decide import ConfirmHalt, Finish, RequestHalt, Start
 from daplug_supervisor.core.machine import ACTIVE, ENDED, SATISFIED, TRANSITIONS, Status
-from daplug_supervisor.core.model import Pool, ReadyKey, Run, TaskState
-from daplug_supervisor.core.plan import Plan
 from daplug_supervisor.core.results import RULES, OutcomeKind
 from daplug_supervisor.core.retry import after_attempt
 from daplug_supervisor.errors import IllegalTransitionError, NotPossibleError
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from daplug_supervisor.core.model import Pool, Run, TaskState
+    from daplug_supervisor.core.plan import Plan
 
 BAD = [kind for kind in OutcomeKind if kind is not OutcomeKind.COMPLETED]
 VERBS: list[Verb] = ["halt", "resume", "retry", "skip", "cancel"]
@@ -89,7 +93,7 @@ def check_indexes(run: Run) -> None:
 def check_pool(run: Run, pool: Pool) -> None:
     assert pool.running == at_work(run, pool)
     valid: list[str] = []
-    heaps: list[list[ReadyKey] | list[tuple[float, int, int, str]]] = [pool.ready, pool.waiting]
+    heaps: tuple[list[Any], ...] = (pool.ready, pool.waiting)
     for heap in heaps:
         assert all(heap[(i - 1) // 2] <= heap[i] for i in range(1, len(heap)))
         fresh = [run.tasks[entry[-1]].ticket == entry[-2] for entry in heap]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 from core_making import task
@@ -13,6 +12,9 @@ from msgspec.structs import replace
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.plan import Plan, Provider, Retry, Task
 from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind, Result
+
+if TYPE_CHECKING:
+    from random import Random
 
 NAMES = ["codex", "glm", "gemini"]
 
@@ -123,7 +125,7 @@ _BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     int | None: st.none() | st.integers(0, 99),
     str | None: st.none() | st.text(max_size=9),
     tuple[str, ...]: st.lists(st.text(max_size=5), max_size=3).map(tuple),
-    ev.HaltedBy: st.sampled_from(ev.HaltedBy.__args__),
+    ev.HaltedBy: st.sampled_from(get_args(ev.HaltedBy)),
     Plan: plans(3),
     Task: st.builds(task, st.just("a"), title=st.text(max_size=9), priority=st.integers(-1000, 1000)),
     Result: RESULTS,
@@ -133,6 +135,8 @@ _BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
 def events() -> st.SearchStrategy[ev.Event]:
     """Any event of any kind, whether it fits or not."""
     return st.one_of(
-        st.builds(kind, **{field.name: _BY_TYPE[field.type] for field in msgspec.structs.fields(kind)})
-        for kind in ev.KINDS.values()
+        [
+            st.builds(kind, **{field.name: _BY_TYPE[field.type] for field in msgspec.structs.fields(kind)})
+            for kind in ev.KINDS.values()
+        ]
     )

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from core_making import Story, plan_of, result, task
@@ -15,6 +13,10 @@ from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.decide import Start
 from daplug_supervisor.core.plan import Plan, Provider, Retry
 from daplug_supervisor.core.results import OutcomeKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
 
 SMALL, LARGE = 1_000, 50_000
 TURNS = 300
@@ -77,7 +79,7 @@ def guarded(plan: Plan) -> Story:
 
 
 def turn(story: Story, number: int, active: list[str]) -> None:
-    """Start what can be started, then let the oldest attempt end: most succeed, some are tried again, few rest."""
+    """Start what can be started, then let the oldest attempt end: well mostly, some to be tried again."""
     while isinstance(decision := story.decide(), Start):
         story.start(decision.task)
         active.append(decision.task)

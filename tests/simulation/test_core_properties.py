@@ -37,8 +37,9 @@ def driven(plan: Plan, seed: int) -> Drive:
 @given(plans(), SEEDS)
 def test_every_run_comes_to_an_end_by_the_rules(plan: Plan, seed: int) -> None:
     """See `Drive`: needs, limits, urgency, indexes, waking and ending are looked at in every step."""
-    drive = driven(plan, seed)
-    assert drive.run.finished_at is not None or (drive.run.halt is not None and drive.run.halt.reason)
+    for another in range(3):
+        run = driven(plan, seed + another).run
+        assert run.finished_at is not None or (run.halt is not None and run.halt.reason)
 
 
 @given(plans(5), SEEDS, st.data())

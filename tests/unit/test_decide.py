@@ -15,7 +15,7 @@ K = OutcomeKind
 
 def started(story: Story, most: int = 99) -> list[str]:
     """Carry out decisions to start, as long as there are any."""
-    names = []
+    names: list[str] = []
     while len(names) < most and isinstance(decision := story.decide(), Start):
         story.start(decision.task)
         names.append(decision.task)

@@ -26,8 +26,9 @@ PAIRS = [(status, event) for status in Status for event in SAMPLES.values()]
 
 TABLE = {
     "pending": "attempt_started>running task_adopted>done task_skipped>skipped task_cancelled>cancelled",
-    "running": "attempt_spawned>running cancel_requested>running attempt_exited>verifying delegated>delegated "
-    "task_cancelled>cancelled retry_scheduled>pending task_failed>failed task_stuck>stuck",
+    "running": "attempt_spawned>running cancel_requested>running attempt_exited>verifying "
+    "delegated>delegated task_cancelled>cancelled "
+    "retry_scheduled>pending task_failed>failed task_stuck>stuck",
     "verifying": "cancel_requested>verifying verification_passed>landing task_cancelled>cancelled "
     "retry_scheduled>pending task_failed>failed task_stuck>stuck",
     "reviewing": "approved>landing rejected>pending task_cancelled>cancelled",
@@ -52,7 +53,7 @@ def story_at(status: Status) -> Story:
         story.record(*[ev.VerificationPassed("a"), ev.Landed("a")][:steps])
     elif status is not S.PENDING:
         story.start("a")
-        ends = {
+        ends: dict[Status, type[ev.TaskEvent]] = {
             S.FAILED: ev.TaskFailed,
             S.STUCK: ev.TaskStuck,
             S.CANCELLED: ev.TaskCancelled,

@@ -52,7 +52,7 @@ def test_only_a_faulty_plan_is_not_worth_another_try() -> None:
     assert set(OutcomeKind) - RETRYABLE == {OutcomeKind.PLAN_ERROR}
 
 
-@pytest.mark.parametrize("kind", ANSWERED)
+@pytest.mark.parametrize("kind", sorted(ANSWERED))
 def test_a_provider_that_answered_is_neither_resting_nor_stopped(kind: OutcomeKind) -> None:
     assert RULES[kind].follow not in ("rest", "stop", "halt", "fail")
 

@@ -1,4 +1,4 @@
-"""What each kind of outcome is followed by (section 9 of the design), as events and as the state they lead to."""
+"""What each kind of outcome is followed by, as events and as the state that they lead to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from daplug_supervisor.core.decide import ConfirmHalt, Start
 from daplug_supervisor.core.machine import Status
 from daplug_supervisor.core.plan import Plan, Provider, Retry
 from daplug_supervisor.core.results import RULES, OutcomeKind
-from daplug_supervisor.core.retry import MAX_LOST, REST_FIRST, REST_LONGEST, delay, fraction
+from daplug_supervisor.core.retry import MAX_LOST, delay, fraction
 
 K = OutcomeKind
 RETRIED = [kind for kind, rule in RULES.items() if rule.follow == "retry" and rule.uses_try]

@@ -1,0 +1,69 @@
+# Needs: Python 3.11 or later, pip, make, git. `make` alone says what there is.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench docs changelog clean
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(abspath $(VENV))/bin
+JOBS ?= 2
+STRICT := daplug_supervisor/core/*,daplug_supervisor/formats/*,daplug_supervisor/views/*
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+demo: $(VENV)/installed  ## run examples/demo/plan.yaml: real processes, no account, no network
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	cp examples/demo/plan.yaml "$$folder"; cd "$$folder"; \
+	$(BIN)/daplug-supervise plan.yaml
+
+test: $(VENV)/installed-all  ## check, docs, then all tests with their coverage thresholds
+	$(MAKE) check
+	$(MAKE) docs
+	mkdir -p build
+	rm -f .coverage .coverage.*
+	$(BIN)/pytest -n $(JOBS) --cov --cov-report=term --cov-fail-under=95 2>&1 | tee build/pytest.log
+	$(BIN)/coverage report --include='$(STRICT)' --fail-under=100
+	@tail -n 1 build/pytest.log
+
+check: $(VENV)/installed-all  ## lint, format, types, layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/installed-all  ## measure what the documents claim about speed
+	$(BIN)/python -m tests.bench
+
+docs: $(VENV)/installed-all  ## build the documents into docs/_build/html; warnings are errors
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+changelog: $(VENV)/installed-all  ## refresh the generated parts of docs/ and CHANGELOG.md
+	$(BIN)/python docs/generate.py
+
+clean:  ## remove everything that was made here
+	rm -rf $(VENV) build dist docs/_build .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache \
+	  .import_linter_cache .hypothesis
+
+# Where Python comes without ensurepip, its own pip installs into the environment from outside.
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed")'
+	$(PYTHON) -m venv $(VENV) || $(PYTHON) -m venv --clear --without-pip $(VENV)
+
+define install
+	@echo "Installing $(1) into $(VENV) ..."
+	@if test -e $(BIN)/pip; then pip="$(BIN)/python -m pip"; else pip="$(PYTHON) -m pip --python $(BIN)/python"; fi; \
+	$$pip install --quiet --disable-pip-version-check -e '$(1)'
+	@touch $@
+endef
+
+$(VENV)/installed: pyproject.toml | $(BIN)/python
+	$(call install,.)
+
+$(VENV)/installed-all: pyproject.toml | $(BIN)/python
+	$(call install,.[test$(comma)check$(comma)docs])
+	@touch $(VENV)/installed
+
+comma := ,
