@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from daplug_supervisor.core import events as ev
-from daplug_supervisor.core.decide import Decision, decide, wake_at
+from daplug_supervisor.core.decide import Decision, Start, decide, wake_at
 from daplug_supervisor.core.plan import Plan, Provider, Retry, Task
 from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind, Result
 from daplug_supervisor.core.retry import after_attempt
@@ -68,6 +68,14 @@ class Story:
             known = self.task(name)
             number = known.attempt.number + 1 if known.attempt else 1
             self.record(ev.AttemptStarted(name, number, f"{name}-{number}", known.provider))
+
+    def start_all(self) -> list[str]:
+        """Carry out decisions to start, as long as there are any."""
+        names: list[str] = []
+        while isinstance(decision := self.decide(), Start):
+            self.start(decision.task)
+            names.append(decision.task)
+        return names
 
     def claim(self, name: str) -> None:
         """An attempt ends and says that it succeeded."""

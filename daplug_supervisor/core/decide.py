@@ -55,7 +55,7 @@ def decide(run: Run, now: float) -> Decision | None:
 
 def _halt(run: Run, busy: list[Pool], now: float) -> RequestHalt | None:
     """Why to start nothing more, although something is left: a failure, the time, or only stopped pools."""
-    if run.plan.on_failure == "halt" and run.fresh_failures:
+    if run.plan.on_failure == "halt" and run.fresh_failures and (busy or run.active):
         return RequestHalt("a task did not succeed and the plan says on_failure: halt", "failure")
     limit = run.plan.timeout
     if limit is not None and now >= run.started_at + limit and (busy or run.active):

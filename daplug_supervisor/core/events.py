@@ -287,6 +287,13 @@ KINDS: dict[str, type[Event]] = {
 }
 
 
+MARKS: tuple[type[Event], ...] = (
+    RunSubmitted, RunStarted, RunFinished, PlanChanged, TaskAdded, TaskReset, TaskSkipped, TaskAdopted, ChildrenDone,
+    Approved,
+)  # fmt: skip
+"""What begins, ends or reopens a run: a run whose latest mark is not RunFinished is unfinished."""
+
+
 class Entry(Struct, frozen=True):
     """An event in the journal: its place, its run ('' for the state directory itself), when (UTC, seconds)."""
 

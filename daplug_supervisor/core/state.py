@@ -246,7 +246,7 @@ def _halted(state: State, entry: ev.Entry, _event: ev.Halted) -> None:
 
 def _resumed(state: State, entry: ev.Entry, _event: ev.Resumed) -> None:
     run = _run(state, entry)
-    run.halt, run.fresh_failures = None, 0
+    run.halt, run.fresh_failures, run.started_at = None, 0, entry.at
     for pool in run.pools.values():
         pool.stopped = False
 

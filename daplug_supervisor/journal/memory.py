@@ -10,10 +10,6 @@ from daplug_supervisor.errors import JournalError
 from daplug_supervisor.journal.group import Group
 from daplug_supervisor.ports import RunMark
 
-_MARKS = (
-    ev.RunSubmitted, ev.RunStarted, ev.RunFinished, ev.PlanChanged, ev.TaskAdded, ev.TaskReset,
-)  # fmt: skip
-
 
 class MemoryJournal:
     """`ports.Journal` in a list. `durable` outlives the object: hand it to the next one to simulate a restart.
@@ -25,7 +21,7 @@ class MemoryJournal:
         self.durable = [] if durable is None else durable
         self._seq = 0
         self._open = False
-        self._waiting: list[ev.Entry] = []
+        self._waiting: list[tuple[int, str, float, bytes]] = []
         self._group = Group()
         self._flushing = False
 
@@ -42,37 +38,39 @@ class MemoryJournal:
 
     def append(self, run: str, at: float, events: Sequence[ev.Event]) -> tuple[list[ev.Entry], Group]:
         """Queue events; see `ports.Journal.append`."""
-        if not self._open:
-            raise JournalError("the journal is closed")
-        entries = []
-        for event in events:
-            self._seq += 1
-            entries.append(ev.Entry(self._seq, run, at, event))
-        self._waiting.extend(entries)
+        self._require_open()
+        entries = [ev.Entry(seq, run, at, event) for seq, event in enumerate(events, self._seq + 1)]
+        self._waiting += [(entry.seq, run, at, ev.encode(entry.event)) for entry in entries]
+        self._seq += len(entries)
         if not self._flushing:
             self._flushing = True
             asyncio.get_running_loop().call_soon(self._flush)
         return entries, self._group
 
+    def _require_open(self) -> None:
+        if not self._open:
+            raise JournalError("the journal is closed")
+
     def _flush(self) -> None:
         group, self._group, self._flushing = self._group, Group(), False
-        for entry in self._waiting:
-            self.durable.append((entry.seq, entry.run, entry.at, ev.encode(entry.event)))
-        self._waiting.clear()
+        self.durable += self._waiting
+        self._waiting = []
         group.finish(None)
 
     async def runs(self) -> list[RunMark]:
         """All runs, oldest first."""
+        self._require_open()
         marks: dict[str, RunMark] = {}
         for seq, run, _, data in self.durable:
             event = ev.decode(data)
-            if isinstance(event, _MARKS):
+            if isinstance(event, ev.MARKS):
                 first = marks[run].first_seq if run in marks else seq
                 marks[run] = RunMark(run, first, isinstance(event, ev.RunFinished))
         return list(marks.values())
 
     async def read(self, run: str, after: int = 0) -> AsyncIterator[ev.Entry]:
         """The durable entries of a run; see `ports.Journal.read`."""
+        self._require_open()
         for seq, owner, at, data in list(self.durable):
             if owner == run and seq > after:
                 yield ev.Entry(seq, owner, at, ev.decode(data))

@@ -20,11 +20,12 @@ SCHEMA_VERSION = 1
 PAGE = 2000
 """Entries read at once."""
 
-MARKS = """
+_KINDS = ", ".join(f"'{kind.__struct_config__.tag}'" for kind in ev.MARKS)
+MARKS = f"""
 SELECT run, min(seq), max(CASE kind WHEN 'run_finished' THEN seq ELSE 0 END) = max(seq) FROM event
-WHERE kind IN ('run_submitted', 'run_started', 'run_finished', 'plan_changed', 'task_added', 'task_reset')
+WHERE kind IN ({_KINDS})
 GROUP BY run ORDER BY min(seq)
-"""
+"""  # noqa: S608 (our own constants)
 READ = "SELECT seq, run, at, data FROM event WHERE seq > ? AND run = ? ORDER BY seq LIMIT ?"
 READ_ALL = "SELECT seq, run, at, data FROM event WHERE seq > ? ORDER BY seq LIMIT ?"
 
@@ -99,9 +100,9 @@ def entry_of(row: Sequence[object], path: Path) -> ev.Entry:
         ) from error
 
 
-def explain(path: Path, error: Exception) -> str:
+def explain(path: Path, error: BaseException) -> str:
     """What went wrong with the file, and what to do about it."""
-    text = str(error)
+    text = str(error) or type(error).__name__
     if "malformed" in text or "not a database" in text:
         return f"{path} is damaged: {text}; run 'daplug-supervise doctor'"
     if "full" in text:

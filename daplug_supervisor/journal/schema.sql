@@ -9,6 +9,9 @@ CREATE TABLE event (
     data    TEXT NOT NULL                -- JSON, with the kind in it
 ) STRICT;
 
--- Where each run begins and whether it has finished, without reading its events.
+-- Where each run begins and whether it has finished, without reading its events (core.events.MARKS).
 CREATE INDEX run_mark ON event (run, seq)
-    WHERE kind IN ('run_submitted', 'run_started', 'run_finished', 'plan_changed', 'task_added', 'task_reset');
+    WHERE kind IN (
+        'run_submitted', 'run_started', 'run_finished', 'plan_changed', 'task_added', 'task_reset', 'task_skipped',
+        'task_adopted', 'children_done', 'approved'
+    );

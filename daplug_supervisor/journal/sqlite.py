@@ -69,17 +69,17 @@ class SqliteJournal:
         Raises:
             JournalError: damaged, newer than this version, not a journal, or not writable.
         """
-        created = not self._path.exists()
         try:
-            if created:
+            if not self._path.exists():
                 self._path.touch(0o600)
             self._db = await aiosqlite.connect(self._path, isolation_level=None)
             await self._prepare(self._db)
-        except (sqlite3.Error, OSError) as error:
+        except (
+            BaseException
+        ) as error:  # of any kind: a thread left behind would keep the interpreter from ending
             await self._let_go()
-            raise JournalError(explain(self._path, error)) from error
-        except JournalError:
-            await self._let_go()
+            if isinstance(error, sqlite3.Error | OSError):
+                raise JournalError(explain(self._path, error)) from error
             raise
         self._writer = anyio.create_task_group()
         await self._writer.__aenter__()
@@ -110,6 +110,10 @@ class SqliteJournal:
         elif self._check:
             await _quick_check(self._path, db)
         for old in range(version, SCHEMA_VERSION) if tables else ():
+            if old not in MIGRATIONS:
+                raise JournalError(
+                    f"{self._path} is damaged: there never was a schema {old}; run 'daplug-supervise doctor'"
+                )
             await db.executescript(
                 f"BEGIN IMMEDIATE; {MIGRATIONS[old]} PRAGMA user_version={old + 1}; COMMIT;"
             )
@@ -126,10 +130,11 @@ class SqliteJournal:
                 self._writer = None
         finally:
             await self._let_go()
+            self._fail(JournalError("the journal is closed"))  # for those who wait for what was not written
 
     async def _let_go(self) -> None:
         db, self._db = self._db, None
-        if db is not None:  # left open, its thread would keep the interpreter from ending
+        if db is not None:
             with anyio.move_on_after(_CLOSE_PATIENCE, shield=True), contextlib.suppress(sqlite3.Error):
                 await db.close()
 
@@ -143,13 +148,11 @@ class SqliteJournal:
             raise self._error
         if self._closing or self._db is None:
             raise JournalError("the journal is closed")
-        entries = []
-        for event in events:
-            self._seq += 1
-            entry = ev.Entry(self._seq, run, at, event)
-            entries.append(entry)
-            data = ev.encode(event).decode()
-            self._rows.append((self._seq, run, at, entry.task, event.kind, event.version, data))
+        entries = [ev.Entry(seq, run, at, event) for seq, event in enumerate(events, self._seq + 1)]
+        self._rows += [
+            _row(entry) for entry in entries
+        ]  # all or, if one of them cannot be written as JSON, none
+        self._seq += len(entries)
         self._wake.set()
         return entries, self._group
 
@@ -160,9 +163,10 @@ class SqliteJournal:
             await self._wake.wait()
             await anyio.lowlevel.checkpoint()  # whoever acts on what was just appended adds to the same group
             if not self._rows:
+                self._group.finish(None)  # of no events
                 if self._closing:
                     return
-                self._wake = anyio.Event()
+                self._group, self._wake = Group(), anyio.Event()
                 continue
             rows, self._rows = self._rows, []
             group, self._group = self._group, Group()
@@ -171,15 +175,17 @@ class SqliteJournal:
                 self._wake.set()
             try:
                 await db.execute_insert(_INSERT, (msgspec.json.encode(rows).decode(),))
-            except sqlite3.Error as error:
-                self._fail(group, error)
-                return
+            except BaseException as error:
+                self._fail(JournalError(explain(self._path, error)))
+                group.finish(self._error)
+                if isinstance(error, sqlite3.Error):
+                    return
+                raise
             group.finish(None)
 
-    def _fail(self, group: Group, error: sqlite3.Error) -> None:
+    def _fail(self, error: JournalError) -> None:
         """Stop for good: after a failed write nothing is known of what reached the disk."""
-        self._error = JournalError(explain(self._path, error))
-        group.finish(self._error)
+        self._error = self._error or error
         self._group.finish(self._error)
 
     async def runs(self) -> list[RunMark]:
@@ -204,6 +210,11 @@ class SqliteJournal:
             return list(await self._db.execute_fetchall(query, values))
         except sqlite3.Error as error:
             raise JournalError(explain(self._path, error)) from error
+
+
+def _row(entry: ev.Entry) -> tuple[int, str, float, str, str, int, str]:
+    event = entry.event
+    return entry.seq, entry.run, entry.at, entry.task, event.kind, event.version, ev.encode(event).decode()
 
 
 async def _pragma(db: aiosqlite.Connection, name: str) -> int:

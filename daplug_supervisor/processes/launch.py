@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+import weakref
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +42,10 @@ class ShimLauncher:
         self._process: asyncio.subprocess.Process | None = None
         self._idle: deque[_Shim] = deque()
         self._wanted: deque[asyncio.Future[_Shim]] = deque()
+        self._held: weakref.WeakSet[_Shim] = weakref.WeakSet()
         self._spares = 0
+        self._closed = True
+        self._reopening = anyio.Lock()
 
     async def open(self) -> None:
         """Start the launcher process.
@@ -55,23 +59,27 @@ class ShimLauncher:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-I", "-S", program, str(theirs.fileno()),
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.DEVNULL, pass_fds=(theirs.fileno(),),
+                stderr=asyncio.subprocess.DEVNULL, pass_fds=(theirs.fileno(),), start_new_session=True,
             )  # fmt: skip
-        except OSError as error:
+        except BaseException as error:
             ours.close()
-            raise LaunchError(f"cannot start {sys.executable}: {error.strerror}") from error
+            if isinstance(error, OSError):
+                raise LaunchError(f"cannot start {sys.executable}: {error.strerror}") from error
+            raise
         finally:
             theirs.close()
         ours.setblocking(False)
-        self._control = ours
+        self._control, self._closed = ours, False
         asyncio.get_running_loop().add_reader(ours.fileno(), self._on_reply)
         self._spare()
 
     async def close(self) -> None:
         """Let go: idle shims and the launcher end by themselves, attempts live on."""
+        self._closed = True
         self._end_control(LaunchError("the launcher is closed"))
-        while self._idle:
-            self._idle.pop().close()
+        self._idle.clear()
+        for held in list(self._held):
+            held.close()
         if self._process is not None:
             with anyio.move_on_after(_CLOSE_PATIENCE, shield=True):
                 await self._process.wait()
@@ -91,29 +99,45 @@ class ShimLauncher:
         """A shim at its gate.
 
         Raises:
-            LaunchError: the launcher is gone and cannot be started again.
+            LaunchError: the launcher is closed, or is gone and cannot be started again.
         """
         found = self.idle()
         if found is not None:
             return found
-        if self._control is None:
-            await self._reopen()
-        with anyio.fail_after(_START_PATIENCE):
-            return await self._ask()
+        try:
+            return await self._make()
+        except LaunchError:
+            if self._control is not None:
+                raise
+        return await self._make()
 
-    async def _reopen(self) -> None:
-        """Start another launcher: somebody killed the one we had. What runs is not touched by that."""
-        if self._process is not None:
-            await self._process.wait()
-        await self.open()
+    async def _make(self) -> _Shim:
+        """Have a shim made, by another launcher if somebody killed the one we had. What runs is not touched by that.
+
+        Raises:
+            LaunchError: the launcher is closed, gone, or does not answer.
+        """
+        async with self._reopening:
+            if self._closed:
+                raise LaunchError("the launcher is closed")
+            if self._control is None:
+                if self._process is not None:
+                    with anyio.move_on_after(_CLOSE_PATIENCE):
+                        await self._process.wait()
+                await self.open()
+        try:
+            with anyio.fail_after(_START_PATIENCE):
+                return await self._ask()
+        except TimeoutError:
+            raise LaunchError(f"the launcher did not answer in {_START_PATIENCE:g} s") from None
 
     def release(self, gate: Gate) -> None:
         """Take a shim back whose gate was not opened, or whose attempt's end is durable."""
         assert isinstance(gate, _Shim), "gates come from this launcher"  # noqa: S101
         if gate.ended:
             return
-        if self._control is None or len(self._idle) >= MAX_IDLE:
-            gate.close()
+        if self._control is None or gate.asked or len(self._idle) >= MAX_IDLE:
+            gate.close()  # one that was asked to stop may hear of it only now, and take it for the next attempt
         else:
             self._idle.append(gate)
 
@@ -155,8 +179,12 @@ class ShimLauncher:
         if not reply:
             self._end_control(LaunchError("the launcher is gone"))
             return
+        if not descriptors:
+            self._refuse(LaunchError("too many open files: raise the limit, see 'ulimit -n'"))
+            return
         pid, start, boot = reply.decode().split()
         made = _Shim(Identity(int(pid), int(start), boot), list(descriptors))
+        self._held.add(made)
         while self._wanted:
             future = self._wanted.popleft()
             if not future.done():
@@ -170,10 +198,14 @@ class ShimLauncher:
             self._control.close()
             self._control = None
         while self._wanted:
-            future = self._wanted.popleft()
-            if not future.done():
-                future.set_exception(error)
-                future.exception()  # a spare has nobody who asks for it
+            self._refuse(error)
+
+    def _refuse(self, error: LaunchError) -> None:
+        """Tell who has waited longest that there is no shim for it."""
+        future = self._wanted.popleft()
+        if not future.done():
+            future.set_exception(error)
+            future.exception()  # a spare has nobody who asks for it
 
 
 class _Shim:
@@ -189,6 +221,7 @@ class _Shim:
         self._unsent = b""
         self._received = b""
         self.waiter: Callable[[bytes], None] | None = None
+        self.asked = False
         self.ended = False
 
     @property
@@ -207,6 +240,9 @@ class _Shim:
             }
         )  # fmt: skip
         attached = _Launched(self, launch.directory)
+        if self.ended:  # while the launch was made durable
+            attached.on_record(b"")
+            return attached
         self.waiter = attached.on_record
         self._send(len(message).to_bytes(shim.HEAD_SIZE, "big") + message)
         return attached
@@ -215,6 +251,7 @@ class _Shim:
         """Ask it to end its tree."""
         if self.ended:
             return
+        self.asked = True
         with contextlib.suppress(ProcessLookupError):
             if self._pidfd >= 0:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
@@ -275,38 +312,27 @@ class _Launched:
     def __init__(self, held: _Shim, directory: str) -> None:
         self._shim = held
         self._directory = directory
-        self._record: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._record: bytes | None = None
+        self._waiter: asyncio.Future[None] | None = None
 
     def on_record(self, record: bytes) -> None:
         """The shim sent its exit record, or (empty) is gone."""
-        if not self._record.done():
-            self._record.set_result(record)
+        self._record = record
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     async def wait(self) -> Exit | None:
         """The record that the shim sent; if it was killed, what is on disk."""
-        record = await _undisturbed(self._record)
-        found = read_exit(record) if record else None
+        while self._record is None:  # each wait has a future of its own: cancelling one disturbs no other
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        found = read_exit(self._record) if self._record else None
         return found or await settle(self._shim.identity, self._directory)
 
     def stop(self) -> None:
-        """Ask the shim to end the tree."""
-        self._shim.stop()
-
-
-async def _undisturbed(future: asyncio.Future[bytes]) -> bytes:
-    """Wait for a future that others wait for again: cancelling the wait does not cancel it."""
-    done = anyio.Event()
-
-    def finish(_: asyncio.Future[bytes]) -> None:
-        done.set()
-
-    if not future.done():
-        future.add_done_callback(finish)
-        try:
-            await done.wait()
-        finally:
-            future.remove_done_callback(finish)
-    return future.result()
+        """Ask the shim to end the tree, if it has not told its end yet: then it may have another attempt already."""
+        if self._record is None:
+            self._shim.stop()
 
 
 class _Found:
@@ -365,8 +391,7 @@ async def settle(identity: Identity, directory: str) -> Exit | None:
     found = read_record(directory)
     if isinstance(found, Exit) or found is None:
         return found
-    session = identity.pid if identity.boot == tree.boot_id() else -1
-    await anyio.to_thread.run_sync(tree.sweep, session, str(found.get("mark", "")))
+    await anyio.to_thread.run_sync(tree.sweep, identity, str(found.get("mark", "")))
     return Exit(None)
 
 

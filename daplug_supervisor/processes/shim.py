@@ -35,6 +35,8 @@ _PUNCH_HOLE_KEEP_SIZE = 0x03
 _BLOCK = 4096
 _WATCH_OUTPUT_EVERY = 2.0
 _SWEEP_EVERY = 0.005
+_LONGEST_TEXT = 360
+"""Characters of a text in a record: with two of them it has to fit into `RECORD_SIZE`."""
 
 ENVIRON = dict(os.environ)
 
@@ -123,6 +125,7 @@ class Shim:
         for ignored in (signal.SIGINT, signal.SIGHUP):
             signal.signal(ignored, signal.SIG_IGN)
         self.alarm = alarm_pipe()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # `Launcher.fork` held it back
         self.poll = select.poll()
         self.poll.register(self.alarm, select.POLLIN)
 
@@ -134,8 +137,8 @@ class Shim:
         """Run what the gate says until it closes."""
         while (message := self.receive()) is not None:
             self.forget_record()
-            self.requests = 0
             record = self.run(message)
+            self.requests = 0  # not before the run: a request may come before we have read what it is about
             with contextlib.suppress(OSError):  # no supervisor: the record on disk is what it will find
                 self.gate.sendall(record)
         self.keep_record()
@@ -143,14 +146,26 @@ class Shim:
     def receive(self) -> dict[str, Any] | None:
         """The next gate message, or None when the supervisor is gone."""
         try:
-            head = self.gate.recv(HEAD_SIZE, socket.MSG_WAITALL)
-            if len(head) < HEAD_SIZE:
-                return None
-            size = int.from_bytes(head, "big")
-            body = self.gate.recv(size, socket.MSG_WAITALL)
+            size = int.from_bytes(self.receive_all(HEAD_SIZE), "big")
+            body = self.receive_all(size)
         except OSError:
             return None
-        return marshal.loads(body) if len(body) == size else None  # noqa: S302 (from our own supervisor)
+        message: dict[str, Any] = marshal.loads(body)  # noqa: S302 (from our own supervisor)
+        return message
+
+    def receive_all(self, size: int) -> bytes:
+        """So many bytes from the gate, however many signals come meanwhile.
+
+        Raises:
+            OSError: the supervisor is gone.
+        """
+        data = b""
+        while len(data) < size:
+            more = self.gate.recv(size - len(data))
+            if not more:
+                raise ConnectionResetError
+            data += more
+        return data
 
     def forget_record(self) -> None:
         """The supervisor has made the last end durable, or it would not have sent us something new."""
@@ -171,7 +186,7 @@ class Shim:
         try:
             self.claim(launch["directory"], mark)
             agent = self.spawn(launch)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: no system takes such an argument or variable
             return self.write({"state": "exited", "mark": mark, "error": _say(error, launch)})
         self.poll.register(self.gate.fileno(), select.POLLIN)
         watch = Watch(agent, launch, began)
@@ -368,7 +383,9 @@ def _copy(source: Any, sink: Any, count: int) -> None:
         count -= len(chunk)
 
 
-def _say(error: OSError, launch: dict[str, Any]) -> str:
+def _say(error: OSError | ValueError, launch: dict[str, Any]) -> str:
+    if isinstance(error, ValueError):
+        return f"{launch['argv'][0]}: {error}"
     if error.filename == launch["cwd"]:
         return f"working directory {launch['cwd']}: {error.strerror}"
     return f"{error.filename or launch['argv'][0]}: {error.strerror}"
@@ -381,16 +398,22 @@ def _json(record: dict[str, Any]) -> bytes:
         if value is None:
             text = "null"
         elif isinstance(value, str):
-            if value.isascii() and value.isprintable() and '"' not in value and "\\" not in value:
-                text = f'"{value}"'
-            else:
-                import json  # noqa: PLC0415
-
-                text = json.dumps(value[:300])
+            text = _text(value)
         else:
             text = repr(value)
         parts.append(f'"{key}":{text}')
     return ("{" + ",".join(parts) + "}").encode()
+
+
+def _text(value: str) -> str:
+    """A text as JSON, cut so that the record never outgrows its room."""
+    if value.isascii() and value.isprintable() and '"' not in value and "\\" not in value:
+        return f'"{value[:_LONGEST_TEXT]}"'
+    import json  # noqa: PLC0415
+
+    while len(text := json.dumps(value)) > _LONGEST_TEXT:
+        value = value[: len(value) * _LONGEST_TEXT // len(text)]
+    return text
 
 
 # --- the launcher -----------------------------------------------------------------------------------------------
@@ -402,7 +425,6 @@ class Launcher:
     def __init__(self, control: socket.socket) -> None:
         self.control = control
         self.shims: set[int] = set()
-        os.setsid()
         become_subreaper()
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self.alarm = alarm_pipe()
@@ -427,6 +449,9 @@ class Launcher:
     def fork(self) -> None:
         """Make a shim, and pass the supervisor its identity, its gate and its pidfd."""
         ours, theirs = socket.socketpair()
+        signal.pthread_sigmask(
+            signal.SIG_BLOCK, {signal.SIGTERM}
+        )  # a shim can be asked as soon as it has a pid
         pid = os.fork()
         if not pid:
             with contextlib.suppress(BaseException):
@@ -435,6 +460,7 @@ class Launcher:
                 os.close(self.alarm)
                 Shim(theirs).serve()
             os._exit(0)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         theirs.close()
         self.shims.add(pid)
         start, boot = identify(pid)

@@ -45,20 +45,31 @@ def lives(identity: Identity) -> bool:
     return identity_of(identity.pid) == identity and not _is_zombie(identity.pid)
 
 
-def leftovers(session: int, mark: str) -> list[int]:
-    """Pids of processes in a session, or with the mark of an attempt in their environment, other than our own."""
+def leftovers(shim: Identity, mark: str) -> list[int]:
+    """Living processes of a dead shim's session, or with the mark of its attempt in their environment, but not us."""
     import psutil  # noqa: PLC0415 (slow to import, and rarely needed)
 
-    found = []
-    wanted = f"{MARK_VARIABLE}={mark}".encode()
-    for process in psutil.process_iter():
-        pid = process.pid
-        if pid == os.getpid():
-            continue
-        with contextlib.suppress(OSError, psutil.Error):
-            if os.getsid(pid) == session or (mark and wanted in _environment(pid)):
-                found.append(pid)
-    return found
+    return [pid for pid in psutil.pids() if pid != os.getpid() and _belongs(pid, shim, mark)]
+
+
+def _belongs(pid: int, shim: Identity, mark: str) -> bool:
+    """Whether a process lives and is of the attempt.
+
+    A pid is not given away again while a session has it as its name. So whoever is in that session is of the
+    attempt, unless somebody else has the pid now: then nothing was left of the session, and this is another one.
+    """
+    import psutil  # noqa: PLC0415 (as above)
+
+    with contextlib.suppress(OSError, psutil.Error):
+        if not _is_zombie(pid):
+            if (
+                os.getsid(pid) == shim.pid
+                and shim.boot == boot_id()
+                and identity_of(shim.pid) in (None, shim)
+            ):
+                return True
+            return bool(mark) and f"{MARK_VARIABLE}={mark}".encode() in _environment(pid)
+    return False
 
 
 def _environment(pid: int) -> list[bytes]:
@@ -70,21 +81,34 @@ def _environment(pid: int) -> list[bytes]:
     return [f"{name}={value}".encode() for name, value in variables.items()]  # pragma: not on this platform
 
 
-def sweep(session: int, mark: str, patience: float = 5.0) -> bool:
+def sweep(shim: Identity, mark: str, patience: float = 5.0) -> bool:
     """Kill what a dead shim left, until nothing is found or `patience` seconds are over. True if nothing is left.
 
     Only for shims that were killed: a live shim ends its own tree, with the kernel's word for it. A process that
     left the session and wiped its environment is not found; the launcher, as subreaper, ends those while it lives.
     """
     end = time.monotonic() + patience
-    while pids := [pid for pid in leftovers(session, mark) if not _is_zombie(pid)]:
+    while pids := leftovers(shim, mark):
         for pid in pids:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                _kill(pid, shim, mark)
         if time.monotonic() > end:
             return False
         time.sleep(0.01)
     return True
+
+
+def _kill(pid: int, shim: Identity, mark: str) -> None:
+    """Kill a process of the attempt: whoever has the pid is held fast first, then asked who it is."""
+    if not hasattr(os, "pidfd_open"):  # pragma: not on this platform
+        os.kill(pid, signal.SIGKILL)
+        return
+    pidfd = os.pidfd_open(pid)
+    try:
+        if _belongs(pid, shim, mark):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    finally:
+        os.close(pidfd)
 
 
 def _is_zombie(pid: int) -> bool:

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import secrets
+import time
 from pathlib import Path
 
 from daplug_supervisor.errors import BusyError, StateDirectoryError
@@ -17,7 +18,9 @@ BUNDLE = "bundle.json"
 STDOUT = "stdout.log"
 STDERR = "stderr.log"
 
-_KEPT_OUT_OF_GIT = (f"{NAME}/", ".worktrees/")
+_KEPT_OUT_OF_GIT = (f"{NAME}/".encode(), b".worktrees/")
+_LOCK_TRIES = 20
+_LOCK_PAUSE = 0.005
 
 
 class StateDirectory:
@@ -45,10 +48,13 @@ class StateDirectory:
         """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if self.path.stat().st_uid != os.geteuid():
+            found = self.path.stat()
+            if found.st_uid != os.geteuid():
                 raise StateDirectoryError(
                     f"{self.path} belongs to another user; give --state-dir another directory"
                 )
+            if found.st_mode & 0o077:
+                self.path.chmod(0o700)
             self.inbox.mkdir(mode=0o700, exist_ok=True)
             ignore = self.path / ".gitignore"
             if not ignore.exists():
@@ -93,7 +99,7 @@ class StateDirectory:
         return Lock(self._lock)
 
     def holder(self) -> dict[str, object] | None:
-        """Who holds the lock now (pid and more), or None if nobody does."""
+        """Who holds the lock now (its pid, ``?`` if it has not said so yet), or None if nobody does."""
         try:
             descriptor = os.open(self._lock, os.O_RDONLY)
         except OSError:
@@ -101,7 +107,7 @@ class StateDirectory:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return _holder(descriptor)
+            return _holder(descriptor) or {"pid": "?"}
         finally:
             os.close(descriptor)
         return None
@@ -117,26 +123,40 @@ class Lock:
             self._descriptor = self._take()
 
     def _take(self) -> int:
+        descriptor = -1
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._flock(descriptor)
         except OSError as error:
+            if descriptor >= 0:
+                os.close(descriptor)
             raise StateDirectoryError(f"{self._path}: {error.strerror}") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = _holder(descriptor)
+        except BusyError:
             os.close(descriptor)
-            who = f"process {holder['pid']}" if holder else "another process"
-            raise BusyError(
-                f"{who} supervises {self._path.parent} already; "
-                "see what it does with 'daplug-supervise status', or stop it with 'daplug-supervise halt'"
-            ) from None
+            raise
         if not self._is_current(descriptor):
             os.close(descriptor)
             return -1
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps({"pid": os.getpid()}).encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps({"pid": os.getpid()}).encode(), 0)
         return descriptor
+
+    def _flock(self, descriptor: int) -> None:
+        """Lock it; not at the first refusal a `BusyError`, for `StateDirectory.holder` locks it while it looks."""
+        for _ in range(_LOCK_TRIES):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(_LOCK_PAUSE)
+            else:
+                return
+        holder = _holder(descriptor)
+        who = f"process {holder['pid']}" if holder else "another process"
+        raise BusyError(
+            f"{who} supervises {self._path.parent} already; "
+            "see what it does with 'daplug-supervise status', or stop it with 'daplug-supervise halt'"
+        )
 
     def _is_current(self, descriptor: int) -> bool:
         """Whether the locked file is still the one with this name: somebody may have removed it meanwhile."""
@@ -197,10 +217,10 @@ def _exclude_from_git(target: Path) -> None:
         return
     exclude = repository / ".git" / "info" / "exclude"
     with contextlib.suppress(OSError):
-        text = exclude.read_text() if exclude.exists() else ""
-        missing = [line for line in _KEPT_OUT_OF_GIT if line not in text.split()]
+        text = exclude.read_bytes() if exclude.exists() else b""  # it may be in any encoding
+        missing = [line for line in _KEPT_OUT_OF_GIT if line not in text.splitlines()]
         if missing:
             exclude.parent.mkdir(exist_ok=True)
-            exclude.write_text(
-                text + ("" if not text or text.endswith("\n") else "\n") + "\n".join(missing) + "\n"
-            )
+            begin = b"" if not text or text.endswith(b"\n") else b"\n"
+            with exclude.open("ab") as file:
+                file.write(begin + b"\n".join(missing) + b"\n")

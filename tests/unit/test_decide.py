@@ -6,20 +6,11 @@ import pytest
 from core_making import FAST, Story, chain, plan_of, result, task
 
 from daplug_supervisor.core import events as ev
-from daplug_supervisor.core.decide import ConfirmHalt, Finish, RequestHalt, Start
+from daplug_supervisor.core.decide import ConfirmHalt, Finish, RequestHalt
 from daplug_supervisor.core.plan import Plan, Provider, Task
 from daplug_supervisor.core.results import OutcomeKind
 
 K = OutcomeKind
-
-
-def started(story: Story, most: int = 99) -> list[str]:
-    """Carry out decisions to start, as long as there are any."""
-    names: list[str] = []
-    while len(names) < most and isinstance(decision := story.decide(), Start):
-        story.start(decision.task)
-        names.append(decision.task)
-    return names
 
 
 # --- which task -----------------------------------------------------------------------------------------
@@ -38,13 +29,13 @@ def started(story: Story, most: int = 99) -> list[str]:
     ids=["plan order", "priority", "low priority", "estimate", "priority before estimate", "longest chain"],
 )
 def test_the_most_urgent_task_goes_first(tasks: dict[str, Task], order: list[str]) -> None:
-    assert started(Story(plan_of(tasks))) == order
+    assert Story(plan_of(tasks)).start_all() == order
 
 
 def test_urgency_counts_across_providers_when_the_run_has_one_place() -> None:
     tasks = {"a": task(), "b": task(provider="glm", priority=5)}
     story = Story(plan_of(tasks, {"codex": Provider(), "glm": Provider()}), parallel=1)
-    assert started(story) == ["b"]
+    assert story.start_all() == ["b"]
 
 
 def test_urgency_counts_among_those_whose_wait_is_over() -> None:
@@ -54,10 +45,10 @@ def test_urgency_counts_among_those_whose_wait_is_over() -> None:
     for name, until in (("low", 1010.0), ("high", 1020.0), ("late", 1030.0)):
         story.record(ev.RetryScheduled(name, result(), until))
     story.now = 1020.0
-    assert started(story) == ["high", "low", "ready"]
+    assert story.start_all() == ["high", "low", "ready"]
     assert story.wake_at() == 1030.0
     story.now = 1030.0
-    assert started(story) == ["late"]
+    assert story.start_all() == ["late"]
 
 
 def test_a_task_whose_wait_was_over_is_not_started_after_it_was_skipped() -> None:
@@ -67,16 +58,28 @@ def test_a_task_whose_wait_was_over_is_not_started_after_it_was_skipped() -> Non
         story.end(name, K.FAILED)
     story.record(ev.TaskSkipped("b"))
     assert len(story.pool().waiting) == 3
-    assert started(story) == ["a", "c"]
+    assert story.start_all() == ["a", "c"]
     assert story.pool().waiting == []
+
+
+def test_a_task_that_was_skipped_while_it_waited_wakes_nobody() -> None:
+    tasks = {"a": task(), "b": task(), "c": task(), "x": task(provider="glm")}
+    story = Story(plan_of(tasks, {"codex": Provider(), "glm": Provider()}))
+    story.start("a", "b", "c")
+    for name, until in (("a", 1010.0), ("b", 1020.0), ("c", 1030.0)):
+        story.record(ev.RetryScheduled(name, result(), until))
+    story.record(ev.TaskSkipped("b"))
+    story.now = 1010.0
+    story.start("x")
+    assert story.wake_at() == 1030.0
 
 
 def test_a_task_starts_only_when_all_it_needs_is_done_or_skipped() -> None:
     story = Story(plan_of({"a": task(), "b": task(), "c": task("a", "b")}))
     story.finish("a")
-    assert started(story) == ["b"]
+    assert story.start_all() == ["b"]
     story.record(ev.AttemptExited("b", result()), ev.VerificationPassed("b"), ev.Landed("b"))
-    assert started(story) == ["c"]
+    assert story.start_all() == ["c"]
 
 
 # --- how many at once -----------------------------------------------------------------------------------
@@ -85,36 +88,36 @@ def test_a_task_starts_only_when_all_it_needs_is_done_or_skipped() -> None:
 def test_a_full_provider_does_not_delay_another() -> None:
     tasks = {name: task() for name in "abcde"} | {"x": task(provider="glm")}
     story = Story(plan_of(tasks, {"codex": Provider(), "glm": Provider(parallel=1)}))
-    assert started(story) == ["a", "b", "c", "x"]
+    assert story.start_all() == ["a", "b", "c", "x"]
     assert story.wake_at() is None
 
 
 @pytest.mark.parametrize(("parallel", "count"), [(1, 1), (2, 2), (None, 3)])
 def test_the_run_may_be_narrower_than_its_providers(parallel: int | None, count: int) -> None:
     story = Story(plan_of("abcde"), parallel=parallel)
-    assert len(started(story)) == count
+    assert len(story.start_all()) == count
     story.record(ev.AttemptExited("a", result()))
     assert story.decide() is None
     story.record(ev.VerificationPassed("a"), ev.Landed("a"))
-    assert len(started(story)) == 1
+    assert len(story.start_all()) == 1
 
 
 def test_a_lowered_limit_holds_for_what_starts_next() -> None:
     story = Story(plan_of("abcde"))
-    started(story)
+    story.start_all()
     story.record(ev.PlanChanged(plan_of("abcde", {"codex": Provider(parallel=1)})))
     story.end("a", K.BLOCKED)
     story.end("b", K.BLOCKED)
     assert story.decide() is None
     story.end("c", K.BLOCKED)
-    assert started(story) == ["d"]
+    assert story.start_all() == ["d"]
 
 
 def test_a_delegated_task_needs_no_place() -> None:
     story = Story(plan_of(["parent", "child"], {"codex": Provider(parallel=1)}))
     story.start("parent")
     story.record(ev.Delegated("parent"))
-    assert started(story) == ["child"]
+    assert story.start_all() == ["child"]
 
 
 # --- named tasks ----------------------------------------------------------------------------------------
@@ -122,7 +125,7 @@ def test_a_delegated_task_needs_no_place() -> None:
 
 def test_only_the_named_tasks_are_started() -> None:
     story = Story(plan_of("abc"), only=("b",))
-    assert started(story) == ["b"]
+    assert story.start_all() == ["b"]
 
 
 def test_a_named_task_whose_needs_are_not_named_ends_the_run_instead_of_hanging() -> None:
@@ -135,7 +138,7 @@ def test_the_next_start_is_for_all_tasks_again() -> None:
     story.finish("b")
     assert story.decide() == Finish()
     story.record(ev.RunFinished(), ev.RunStarted())
-    assert started(story) == ["a"]
+    assert story.start_all() == ["a"]
 
 
 def test_a_reset_task_that_is_not_named_ends_the_run_too() -> None:
@@ -173,7 +176,7 @@ def test_a_run_whose_last_attempt_is_under_way_is_not_finished() -> None:
 def test_other_ready_tasks_go_on_after_a_failure() -> None:
     story = Story(plan_of({"a": task(), "b": task("a"), "c": task()}))
     story.attempt("a", K.PLAN_ERROR)
-    assert started(story) == ["c"]
+    assert story.start_all() == ["c"]
 
 
 def test_a_plan_may_ask_to_halt_at_the_first_failure() -> None:
@@ -190,62 +193,7 @@ def test_a_plan_may_ask_to_halt_at_the_first_failure() -> None:
     story.record(ev.Halted())
     assert story.decide() is None
     story.record(ev.Resumed())
-    assert started(story) == ["b", "c"]
-
-
-# --- time -----------------------------------------------------------------------------------------------
-
-
-def test_a_run_whose_time_is_over_starts_nothing_more() -> None:
-    story = Story(plan_of("ab", {"codex": Provider(parallel=1)}, timeout=60.0))
-    assert started(story) == ["a"]
-    assert story.wake_at() == 1060.0
-    story.now = 1059.9
-    assert story.decide() is None
-    story.now = 1060.0
-    assert story.decide() == RequestHalt("the run's timeout of 60 s is over", "timeout")
-    assert story.wake_at() is None
-
-
-def test_a_run_in_which_all_is_done_is_finished_even_if_its_time_is_over() -> None:
-    story = Story(chain("a"), now=1000.0)
-    story.finish("a")
-    late = Story(plan_of(["a"], timeout=60.0))
-    late.finish("a")
-    late.now += 61
-    assert late.decide() == story.decide() == Finish()
-
-
-def test_a_new_start_gets_the_whole_time_again() -> None:
-    story = Story(plan_of("ab", timeout=60.0))
-    story.now += 61
-    story.record(ev.HaltRequested("timeout", "timeout"), ev.Halted(), ev.RunStarted())
-    assert started(story) == ["a", "b"]
-
-
-def test_a_resting_provider_is_looked_at_when_its_rest_is_over() -> None:
-    story = Story(plan_of("ab"))
-    story.record(ev.ProviderRested("codex", 1500.0))
-    assert (story.decide(), story.wake_at()) == (None, 1500.0)
-    story.now = 1500.0
-    assert started(story) == ["a", "b"]
-
-
-def test_a_resting_provider_without_work_wakes_nobody() -> None:
-    story = Story(plan_of("a", {"codex": Provider(), "glm": Provider()}))
-    story.start("a")
-    story.record(ev.ProviderRested("glm", 1500.0), ev.ProviderRested("codex", 1500.0))
-    assert story.wake_at() is None
-
-
-def test_the_earliest_wait_of_all_providers_counts() -> None:
-    tasks = {"a": task(), "b": task(provider="glm")}
-    story = Story(plan_of(tasks, {"codex": Provider(), "glm": Provider()}))
-    story.start("a", "b")
-    story.record(ev.RetryScheduled("a", result(), 1200.0), ev.RetryScheduled("b", result(), 1100.0))
-    assert (story.decide(), story.wake_at()) == (None, 1100.0)
-    story.record(ev.ProviderStopped("glm", "401"))
-    assert (story.decide(), story.wake_at()) == (None, 1200.0)
+    assert story.start_all() == ["b", "c"]
 
 
 # --- stopped providers ----------------------------------------------------------------------------------
@@ -255,7 +203,7 @@ def test_a_run_that_waits_only_for_stopped_providers_halts_and_says_so() -> None
     tasks = {"a": task(), "b": task(provider="glm")}
     story = Story(plan_of(tasks, {"codex": Provider(), "glm": Provider(), "idle": Provider()}))
     story.attempt("a", K.AUTH, detail="401")
-    assert started(story) == ["b"]
+    assert story.start_all() == ["b"]
     assert story.decide() is None
     story.end("b", K.CONFIGURATION, detail="no such model")
     reason = "provider codex is stopped: 401; provider glm is stopped: no such model"
@@ -274,4 +222,4 @@ def test_a_person_lets_a_stopped_provider_go_on(event: ev.Event) -> None:
     story = Story(plan_of("a"))
     story.attempt("a", K.AUTH)
     story.record(event)
-    assert started(story) == ["a"]
+    assert story.start_all() == ["a"]

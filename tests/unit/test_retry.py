@@ -56,7 +56,8 @@ def test_a_try_is_used_and_after_the_last_one_the_task_has_failed(kind: OutcomeK
         assert isinstance(event, ev.RetryScheduled)
         assert (event.uses_try, event.provider, story.task("a").tries) == (True, None, tries)
         assert story.now < event.not_before <= story.now + bound
-        assert story.task("a").not_before == event.not_before
+        assert event.not_before == story.now + delay(f"r1/a#{tries}", tries, story.run.spec("a").retry)
+        assert (story.task("a").not_before, story.task("a").reason) == (event.not_before, "why")
     [event] = story.attempt("a", kind)
     assert isinstance(event, ev.TaskFailed)
     assert (story.task("a").status, story.task("a").tries) == (Status.FAILED, 3)

@@ -37,7 +37,7 @@ def test_a_provider_rests_until_the_time_it_stated_and_its_task_waits_for_it(kin
     assert story.decide() == Start("a", "codex")
 
 
-@pytest.mark.parametrize("stated", [None, 0.0, 999.0])
+@pytest.mark.parametrize("stated", [None, 0.0, 1000.0])
 def test_without_a_time_to_come_a_provider_rests_twice_as_long_each_time(stated: float | None) -> None:
     story, rests = Story(one()), []
     for _ in range(8):
@@ -90,6 +90,13 @@ def test_a_probe_that_tells_nothing_is_followed_by_another_one(kind: OutcomeKind
     story.attempt("a", kind)
     story.start("b")
     assert story.decide() is None
+
+
+def test_a_person_who_resumes_a_provider_vouches_for_it() -> None:
+    story = Story(plan_of(["a", "b"]))
+    story.attempt("a", K.OUTAGE)
+    story.record(ev.ProviderResumed("codex"))
+    assert story.start_all() == ["a", "b"]
 
 
 def test_after_a_rate_limit_all_places_are_used_again() -> None:

@@ -104,6 +104,13 @@ def test_a_spawned_attempt_is_known_by_its_process_and_its_deadline() -> None:
     assert story.task("a").attempt == Attempt(1, "a-1", "codex", 1000.0, 1001.0, 7, 8, "boot", 99.0)
 
 
+def test_a_new_attempt_forgets_why_the_last_one_was_repeated_and_until_when() -> None:
+    story = Story(chain("a"))
+    story.attempt("a", OutcomeKind.FAILED)
+    story.start("a")
+    assert (story.task("a").not_before, story.task("a").reason) == (0.0, "")
+
+
 def test_the_results_of_all_attempts_are_kept_the_last_one_being_the_last() -> None:
     story = Story(chain("a"))
     assert story.task("a").last is None
@@ -204,6 +211,13 @@ def test_a_start_lifts_halts_and_stops_and_counts_failures_anew_but_lets_provide
     assert (run.halt, run.fresh_failures, run.starts, run.started_at, run.parallel) == (None, 0, 2, 1050.0, 1)
     assert [pool.stopped for pool in run.pools.values()] == [False, False]
     assert story.pool().rest_until == 5000.0
+
+
+def test_a_reset_opens_a_finished_run_even_if_the_task_is_blocked() -> None:
+    story = Story(chain("a", "b"))
+    story.record(ev.TaskCancelled("a"), ev.TaskCancelled("b"), ev.RunFinished(), ev.TaskReset("b"))
+    assert story.run.finished_at is None
+    assert story.decide() == Finish()
 
 
 @pytest.mark.parametrize("kind", ["skip", "adopt"])
