@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs changelog clean
+.PHONY: help demo test check bench docs refresh clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -16,7 +16,7 @@ help:  ## this list
 demo: $(VENV)/installed  ## run examples/demo/plan.yaml: real processes, no account, no network
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	cp examples/demo/plan.yaml "$$folder"; cd "$$folder"; \
-	$(BIN)/daplug-supervise plan.yaml
+	$(BIN)/daplug-supervise plan.yaml --state-dir .daplug
 
 test: $(VENV)/installed-all  ## check, docs, then all tests with their coverage thresholds
 	$(MAKE) check
@@ -40,7 +40,7 @@ docs: $(VENV)/installed-all  ## build the documents into docs/_build/html; warni
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
-changelog: $(VENV)/installed-all  ## refresh the generated parts of docs/ and CHANGELOG.md
+refresh: $(VENV)/installed-all  ## write the generated parts of the documents and of CHANGELOG.md anew
 	$(BIN)/python docs/generate.py
 
 clean:  ## remove everything that was made here

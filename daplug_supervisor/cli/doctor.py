@@ -21,7 +21,7 @@ from daplug_supervisor.errors import EXIT_DONE, EXIT_JOURNAL, EXIT_NOT_ALL_DONE,
 from daplug_supervisor.journal.reader import ReadOnlyJournal
 from daplug_supervisor.ports import Identity
 from daplug_supervisor.processes import tree
-from daplug_supervisor.views.text import clean
+from daplug_supervisor.views.text import clean, number
 from daplug_supervisor.workers.locate import find
 from daplug_supervisor.workers.registry import Settings
 from daplug_supervisor.workspace.files import StateDirectory
@@ -71,7 +71,7 @@ def _system(executor: str | None) -> Iterator[Finding]:
     yield (
         Finding("ok", "git", git) if git else Finding("note", "git", "not found", "install git for worktrees")
     )
-    place = _attempt(lambda: find(Settings(str(Path.cwd()), executor, os.environ)))
+    place = _attempt(lambda: find(Settings(str(options.here()), executor, os.environ)))
     if isinstance(place, str):
         yield Finding("note", "executor.py", place, "only needed for providers with worker: executor")
     else:
@@ -125,7 +125,9 @@ def _journal(directory: StateDirectory) -> Iterator[Finding]:
             "bad", "journal", line, f"keep a copy of {directory.journal}; start with another directory"
         )
     size = directory.journal.stat().st_size
-    yield Finding("ok", "journal", f"{state.seq} events, {len(state.runs)} runs, {size >> 10} KiB")
+    yield Finding(
+        "ok", "journal", f"{number(state.seq, 'event')}, {number(len(state.runs), 'run')}, {size >> 10} KiB"
+    )
     yield from _orphans(state, supervised=directory.holder() is not None)
 
 

@@ -11,6 +11,7 @@ import anyio
 import anyio.to_thread
 import click
 
+from daplug_supervisor.cli import options
 from daplug_supervisor.cli.logs import log_to
 from daplug_supervisor.cli.output import print_json, width
 from daplug_supervisor.cli.progress import show
@@ -78,7 +79,7 @@ async def _drive(make: Callable[[], Supervisor], begin: Begin, quiet: bool) -> E
         async with make() as supervisor:
             log_to(supervisor.directory.log)
             handles = await begin(supervisor)
-            for line in (line for handle in handles for line in handle.edits):
+            for line in (line for handle in handles for line in handle.edits if quiet):
                 _say(f"plan edited: {line}")
             ending.runs = [handle.state for handle in handles]
             async with anyio.create_task_group() as tasks:
@@ -132,4 +133,4 @@ def make_confirm() -> Callable[[Run, str], Awaitable[bool]]:
 
 def target() -> Path:
     """The directory that a run is about: where the command was given."""
-    return Path.cwd()
+    return options.here()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 
@@ -26,9 +27,13 @@ class _StructuredHandler(logging.Handler):
         ):
             values = processor(None, "", values)  # type: ignore[assignment]
         line = structlog.processors.JSONRenderer()(None, "", values)
-        with self._path.open("ab") as file:
+        with open(self._path, "ab", opener=_private) as file:
             file.write(line.encode() if isinstance(line, str) else line)
             file.write(b"\n")
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def log_to(path: Path) -> None:

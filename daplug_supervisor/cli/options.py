@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from daplug_supervisor.errors import UsageError
 from daplug_supervisor.workspace.files import NAME, StateDirectory
 
 Decorated = Callable[..., Any]
@@ -50,6 +51,23 @@ def driving(function: Decorated) -> Decorated:
     return function
 
 
+def here() -> Path:
+    """The working directory.
+
+    Raises:
+        UsageError: it is gone.
+    """
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise UsageError("the working directory is gone: go to one that exists") from error
+
+
 def directory(given: Path | None) -> StateDirectory:
-    """The state directory that was asked for."""
-    return StateDirectory(given if given is not None else Path.cwd() / NAME)
+    """The state directory that was asked for.
+
+    Raises:
+        UsageError: it is meant to be in the working directory, and that is gone.
+    """
+    place = Path(NAME) if given is None else given
+    return StateDirectory(place if place.is_absolute() else here() / place)

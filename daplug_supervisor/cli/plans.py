@@ -8,6 +8,7 @@ import click
 
 from daplug_supervisor.cli import options
 from daplug_supervisor.cli.output import print_data, print_json, width
+from daplug_supervisor.errors import UsageError
 
 
 @click.command()
@@ -15,11 +16,15 @@ from daplug_supervisor.cli.output import print_data, print_json, width
 @options.as_json
 def check(plan: Path, *, as_json: bool) -> int:
     """Show the stages of PLAN, its critical path, and what each pool will do. Exit 2 if the plan is wrong."""
-    from daplug_supervisor.formats import load_plan  # noqa: PLC0415
+    from daplug_supervisor.formats import load_plan, prompts  # noqa: PLC0415
     from daplug_supervisor.views.plan import check as check_plan  # noqa: PLC0415
     from daplug_supervisor.views.plan import check_text  # noqa: PLC0415
 
-    found = check_plan(load_plan(plan))
+    loaded = load_plan(plan)
+    wrong = prompts.problems(loaded, Path.cwd())
+    if wrong:
+        raise UsageError("\n".join(wrong))
+    found = check_plan(loaded)
     print_data(found, check_text(found, width()), as_json=as_json)
     return 0
 

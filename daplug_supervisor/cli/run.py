@@ -19,7 +19,7 @@ _PLAN = click.Path(path_type=Path)
     "--parallel", type=click.IntRange(1), help="At most so many attempts at once, over all providers."
 )
 @click.option("--step", is_flag=True, help="One at a time, asking before each start.")
-@click.option("--fresh", is_flag=True, help="Begin a new run although there is an unfinished one.")
+@click.option("--fresh", is_flag=True, help="Begin a new run, whatever the last one left undone.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done; start nothing.")
 @options.driving
 @options.as_json
@@ -28,7 +28,9 @@ def run(
     plan: Path, only: tuple[str, ...], parallel: int | None, *, step: bool, fresh: bool, dry_run: bool,
     executor: str | None, quiet: bool, as_json: bool, state_dir: Path | None,
 ) -> int:  # fmt: skip
-    """Run PLAN to its end, in the working directory. The same command again goes on where it stopped.
+    """Run PLAN to its end, in the working directory.
+
+    The same command again goes on where it stopped, and tries again what failed.
 
     Ctrl-C once: nothing more is started, what runs may finish. Twice: the agents are stopped. The supervisor may
     also be killed at any time: its agents work on, and the next start takes them back.

@@ -47,7 +47,7 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str | None
 @click.option(
     "--attempts", type=click.IntRange(1), default=3, show_default=True, help="Tries for each prompt."
 )
-@click.option("--fresh", is_flag=True, help="Begin a new run although there is an unfinished one.")
+@click.option("--fresh", is_flag=True, help="Begin a new run, whatever the last one left undone.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done; start nothing.")
 @options.driving
 @options.as_json
@@ -60,7 +60,7 @@ def run_prompt(
     """Run daplug prompts: SELECTORS are numbers, folder/number, names, ranges (002-005) and lists (1,3)."""
     from daplug_supervisor.formats import prompts  # noqa: PLC0415
 
-    here = Path.cwd()
+    here = options.here()
     plan = prompts.to_plan(
         prompts.select(selectors, here),
         loop=Loop(max_iterations, completion_marker),

@@ -14,11 +14,13 @@ from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.commands import Command, Verb
 from daplug_supervisor.errors import NotPossibleError, SupervisorError
 from daplug_supervisor.journal.reader import ReadOnlyJournal
-from daplug_supervisor.supervisor.inbox import send
+from daplug_supervisor.supervisor.inbox import send, withdraw
 from daplug_supervisor.supervisor.offline import carry_out
 from daplug_supervisor.workspace.files import StateDirectory
 
 _PATIENCE = 15.0
+_LOOK = 1.0
+"""Seconds between looks at whether the supervisor is still there."""
 
 
 def tell(
@@ -32,8 +34,9 @@ def tell(
     """
     directory.require()
     command = Command(secrets.token_hex(8), verb, run, task, reason, force)
-    alone = directory.holder() is None
-    answer = anyio.run(carry_out, directory, command) if alone else _ask(directory, command)
+    answer = _ask(directory, command) if directory.holder() is not None else None
+    if answer is None:
+        answer = anyio.run(carry_out, directory, command)
     if not answer.applied:
         raise NotPossibleError(answer.message)
     if as_json:
@@ -43,8 +46,8 @@ def tell(
     return 0
 
 
-def _ask(directory: StateDirectory, command: Command) -> ev.CommandAnswered:
-    """Send it to the live supervisor, and wait for the event that answers it."""
+def _ask(directory: StateDirectory, command: Command) -> ev.CommandAnswered | None:
+    """Send it to the live supervisor, and wait for the event that answers it. None: it went away before that."""
     journal = ReadOnlyJournal(directory.journal)
     try:
         after = journal.last_seq()
@@ -55,7 +58,9 @@ def _ask(directory: StateDirectory, command: Command) -> ev.CommandAnswered:
                 after = entry.seq
                 if isinstance(entry.event, ev.CommandAnswered) and entry.event.id == command.id:
                     return entry.event
-            wait_for_change(directory.path, end - time.monotonic())
+            if directory.holder() is None and withdraw(directory, command):
+                return None
+            wait_for_change(directory.path, min(_LOOK, end - time.monotonic()))
     finally:
         journal.close()
     raise SupervisorError(

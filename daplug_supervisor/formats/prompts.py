@@ -75,6 +75,18 @@ def resolve(prompt: str, root: Path) -> Path:
     return path
 
 
+def problems(plan: Plan, root: Path) -> list[str]:
+    """What is wrong with the prompts that a plan names, one text a task; empty if all can be read."""
+    found = []
+    for name, task in plan.tasks.items():
+        if task.prompt is not None:
+            try:
+                read(resolve(task.prompt, root))
+            except UsageError as error:
+                found.append(f"task {name}: {error}")
+    return found
+
+
 def read(path: Path) -> str:
     """The text of a prompt file.
 

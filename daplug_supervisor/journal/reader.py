@@ -42,12 +42,24 @@ class ReadOnlyJournal:
         self._path = path
         try:
             self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-            version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
         except sqlite3.Error as error:
             raise JournalError(explain(path, error)) from error
+        try:
+            self._check()
+        except JournalError:
+            self.close()
+            raise
+
+    def _check(self) -> None:
+        [(version,)], [(whose,)] = (
+            self._fetch("PRAGMA user_version", ()),
+            self._fetch("PRAGMA application_id", ()),
+        )
+        if whose != APPLICATION_ID:
+            raise JournalError(f"{self._path} is not a journal of daplug-supervisor, or nothing is in it yet")
         if version > SCHEMA_VERSION:
             raise JournalError(
-                f"{path} was written by a newer version (schema {version}); upgrade daplug-supervisor"
+                f"{self._path} was written by a newer version (schema {version}); upgrade daplug-supervisor"
             )
 
     def close(self) -> None:
@@ -75,8 +87,7 @@ class ReadOnlyJournal:
 
     def damage(self) -> list[str]:
         """What SQLite's own check finds wrong; empty if nothing."""
-        found = [str(row[0]) for row in self._fetch("PRAGMA quick_check", ())]
-        return [] if found == ["ok"] else found
+        return damage_of(self._fetch("PRAGMA quick_check", ()))
 
     def _fetch(self, query: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         try:
@@ -98,6 +109,12 @@ def entry_of(row: Sequence[object], path: Path) -> ev.Entry:
         raise JournalError(
             f"{path}: event {seq} cannot be read: {error}; see 'daplug-supervise doctor'"
         ) from error
+
+
+def damage_of(rows: Sequence[Sequence[object]]) -> list[str]:
+    """What SQLite's check says is wrong, a line each; empty if nothing is."""
+    lines = [line for row in rows for line in str(row[0]).splitlines()]
+    return [line for line in lines if line != "ok" and not line.startswith("***")]
 
 
 def explain(path: Path, error: BaseException) -> str:

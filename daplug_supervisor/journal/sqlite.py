@@ -28,6 +28,7 @@ from daplug_supervisor.journal.reader import (
     PAGE,
     READ,
     SCHEMA_VERSION,
+    damage_of,
     entry_of,
     explain,
 )
@@ -223,8 +224,8 @@ async def _pragma(db: aiosqlite.Connection, name: str) -> int:
 
 
 async def _quick_check(path: Path, db: aiosqlite.Connection) -> None:
-    found = [str(row[0]) for row in await db.execute_fetchall("PRAGMA quick_check(1)")]
-    if found != ["ok"]:
+    found = damage_of([tuple(row) for row in await db.execute_fetchall("PRAGMA quick_check(1)")])
+    if found:
         raise JournalError(f"{path} is damaged: {found[0]}; run 'daplug-supervise doctor'")
 
 

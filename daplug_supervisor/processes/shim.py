@@ -201,12 +201,7 @@ class Shim:
 
     def claim(self, directory: str, mark: str) -> None:
         """Take the attempt's directory, and the room for its exit record while there still is room."""
-        try:
-            os.mkdir(directory, 0o700)  # noqa: PTH102
-        except FileNotFoundError:
-            os.makedirs(directory, 0o700)  # noqa: PTH103
-        except FileExistsError:
-            pass
+        make_private(directory)
         self.record = os.open(f"{directory}/{RECORD}", os.O_RDWR | os.O_CREAT, 0o600)
         self.write({"state": "starting", "mark": mark, "shim": os.getpid()})
 
@@ -324,6 +319,17 @@ class Watch:
             record["cpu"] = usage.ru_utime + usage.ru_stime
             record["max_rss"] = usage.ru_maxrss * (1024 if LINUX else 1)
         return record
+
+
+def make_private(directory: str) -> None:
+    """Make a directory, and those above it that are missing, for our own eyes."""
+    try:
+        os.mkdir(directory, 0o700)  # noqa: PTH102
+    except FileNotFoundError:
+        make_private(directory.rpartition("/")[0])
+        os.mkdir(directory, 0o700)  # noqa: PTH102
+    except FileExistsError:
+        pass
 
 
 def find(program: str, environ: dict[str, str]) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import secrets
+import stat
 import threading
 from logging import getLogger
 from pathlib import Path
@@ -54,6 +57,15 @@ def send(directory: StateDirectory, command: Command) -> None:
     write_atomically(directory.inbox / f"{command.id}.json", msgspec.json.encode(command))
 
 
+def withdraw(directory: StateDirectory, command: Command) -> bool:
+    """Take a command back that was sent. False: it was carried out, and its answer is durable."""
+    try:
+        (directory.inbox / f"{command.id}.json").unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
 async def watch(receiver: Receiver) -> None:
     """Take commands as they come, for ever."""
     await take(receiver)
@@ -95,22 +107,40 @@ async def take(receiver: Receiver) -> None:
         answer = await _carry_out(receiver, path)
         if answer is not None:
             await receiver.record("", answer).wait()
-        path.unlink(missing_ok=True)
+        _remove(path)
 
 
 async def _carry_out(receiver: Receiver, path: Path) -> ev.CommandAnswered | None:
     """Carry out one file. Returns a refusal, or None if the command was applied (and answered with its events)."""
     try:
-        if path.stat().st_size > MAX_SIZE:
-            raise ValueError(f"larger than {MAX_SIZE} bytes")
-        command = msgspec.json.decode(path.read_bytes(), type=Command)
-    except (OSError, ValueError) as error:
-        log.warning("inbox file %s refused: %s", ascii(path.name), error)
-        return ev.CommandAnswered(
-            path.stem[:100], "unknown", applied=False, message=f"not a command: {error}"[:300]
-        )
+        command = _read(path)
+    except FileNotFoundError:
+        return None  # its sender has withdrawn it
+    except (OSError, ValueError, RecursionError) as error:
+        name = ascii(path.stem)[1:-1][:100]
+        log.warning("inbox file %s refused: %s", name, error)
+        return ev.CommandAnswered(name, "unknown", applied=False, message=f"not a command: {error}"[:300])
     try:
         await receiver.command(command)
     except NotPossibleError as error:
         return ev.CommandAnswered(command.id, command.verb, applied=False, message=str(error))
     return None
+
+
+def _read(path: Path) -> Command:
+    """The command in a file. Anybody who may write there put it there: it may be anything, a pipe for example."""
+    found = path.lstat()
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError("not a regular file")
+    if found.st_size > MAX_SIZE:
+        raise ValueError(f"larger than {MAX_SIZE} bytes")
+    return msgspec.json.decode(path.read_bytes(), type=Command)
+
+
+def _remove(path: Path) -> None:
+    """Take a file out of the inbox; what cannot be removed, such as a directory, is put where nobody looks."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        with contextlib.suppress(OSError):
+            path.rename(path.with_name(f".refused-{secrets.token_hex(6)}"))

@@ -37,6 +37,12 @@ def new_id(plan: Plan, marks: list[RunMark]) -> str:
     return f"{plan.name}-{number}"
 
 
+def is_of(mark: RunMark, plan: Plan) -> bool:
+    """Whether a run is one of the plan, by the plan's name."""
+    name, _, number = mark.run.rpartition("-")
+    return name == plan.name and number.isdecimal()
+
+
 def unfinished(state: State, plan: Plan) -> Run | None:
     """The latest unfinished run of a plan, by the plan's name."""
     found = [run for run in state.runs.values() if run.plan.name == plan.name and run.finished_at is None]

@@ -9,7 +9,14 @@ import msgspec
 from daplug_supervisor.core.machine import Status
 from daplug_supervisor.core.state import Run
 from daplug_supervisor.views.report import Report, report, report_text
-from daplug_supervisor.workspace.files import STDERR, STDOUT, StateDirectory, read_tail, write_atomically
+from daplug_supervisor.workspace.files import (
+    STDERR,
+    STDOUT,
+    StateDirectory,
+    make_private,
+    read_tail,
+    write_atomically,
+)
 
 _LINES = 5
 _BYTES = 8192
@@ -24,7 +31,7 @@ def write_report(directory: StateDirectory, run: Run, now: float) -> Report:
     """
     made = make_report(directory, run, now)
     folder = directory.run(run.id)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(folder)
     write_atomically(folder / "report.json", msgspec.json.encode(made) + b"\n")
     write_atomically(folder / "report.txt", report_text(made).encode("utf-8", "replace") + b"\n")
     return made

@@ -5,7 +5,6 @@ It enters at the step that the task's status names, so a first run and a restart
 
 from __future__ import annotations
 
-import math
 from logging import getLogger
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +17,7 @@ from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.bundle import Bundle, Evidence
 from daplug_supervisor.core.machine import Status
 from daplug_supervisor.core.plan import assignment
-from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind, Result
+from daplug_supervisor.core.results import RULES, Exit, Outcome, OutcomeKind, Result
 from daplug_supervisor.core.retry import after_attempt
 from daplug_supervisor.core.state import Run, TaskState
 from daplug_supervisor.errors import UsageError
@@ -32,6 +31,9 @@ log = getLogger(__name__)
 MARK = "DAPLUG_SUP_ATTEMPT"
 _TAIL = 64 << 10
 """Bytes of output looked at after a failure, for the lines that say why."""
+
+_TOLD = "\n\n## Earlier attempt\n\nAn earlier attempt at this task ended without success: {}\n"
+"""Added to the prompt of a second try, so that it need not find out again what the first one did."""
 
 _BACKSTOP = 5.0
 """Seconds after the grace before a stop is asked for again, which kills at once."""
@@ -103,7 +105,10 @@ def make_bundle(desk: Desk, run: Run, task: TaskState) -> Bundle:
     assert attempt is not None, "a running task has an attempt"  # noqa: S101
     spec = run.spec(task.id)
     directory = desk.directory.attempt(run.id, task.id, attempt.number)
-    previous = task.past[-1].result.outcome if task.past else None
+    previous = next(
+        (past.result.outcome for past in reversed(task.past) if past.number < attempt.number), None
+    )
+    told = previous is not None and RULES[previous.kind].uses_try  # a lost or limited attempt teaches nothing
     return Bundle(
         run=run.id,
         task=task.id,
@@ -115,7 +120,7 @@ def make_bundle(desk: Desk, run: Run, task: TaskState) -> Bundle:
         spec=spec,
         assignment=assignment(run.plan, spec, attempt.provider),
         prompt_file=None if spec.command else f"{directory}/prompt.md",
-        previous=f"{previous.kind}: {previous.detail}" if previous else "",
+        previous=f"{previous.kind}: {previous.detail}" if previous and told else "",
         options=run.plan.providers[attempt.provider].options,
     )
 
@@ -165,7 +170,7 @@ def _prepare(desk: Desk, run: Run, bundle: Bundle) -> Launch:
     try:
         if bundle.prompt_file is not None:
             text = spec.instructions or prompts.read(prompts.resolve(spec.prompt or "", Path(run.target)))
-            bundles.write(bundle, text)
+            bundles.write(bundle, text + (_TOLD.format(bundle.previous) if bundle.previous else ""))
         command = desk.worker(run, bundle.assignment.provider).command(bundle)
     except UsageError as error:
         raise _UnpreparedError(OutcomeKind.PLAN_ERROR, str(error)) from error
@@ -197,18 +202,26 @@ async def _watch(desk: Desk, run: Run, task: TaskState, attached: Attached) -> E
         attached.stop()
     try:
         deadline = task.attempt.deadline if task.attempt else None
-        left = math.inf if deadline is None else max(0.0, deadline - desk.clock.monotonic())
+        if deadline is None:
+            return await attached.wait()
         try:
-            with anyio.fail_after(left):
+            with anyio.fail_after(max(0.0, deadline - desk.clock.monotonic())):
                 return await attached.wait()
         except TimeoutError:
             attached.stop()
         with anyio.move_on_after(run.spec(task.id).grace + _BACKSTOP):
-            return await attached.wait()
+            return _late(desk, await attached.wait())
         attached.stop()
-        return await attached.wait()
+        return _late(desk, await attached.wait())
     finally:
         desk.live.pop(key, None)
+
+
+def _late(desk: Desk, found: Exit | None) -> Exit | None:
+    """At the deadline shim and supervisor both stop the tree; whoever came first, it was the deadline."""
+    if found is None or not found.stopped or desk.stopping:
+        return found
+    return replace(found, stopped="deadline")
 
 
 async def _outcome(desk: Desk, run: Run, bundle: Bundle, found: Exit) -> Outcome:

@@ -17,10 +17,11 @@ from daplug_supervisor import __version__
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.commands import Command
 from daplug_supervisor.core.decide import ConfirmHalt, Finish, RequestHalt, Start, decide, wake_at
-from daplug_supervisor.core.machine import ACTIVE
+from daplug_supervisor.core.machine import ACTIVE, SATISFIED, Status
 from daplug_supervisor.core.plan import Plan, Task, assignment
 from daplug_supervisor.core.state import Run, State
 from daplug_supervisor.errors import HaltedError, NotPossibleError, SupervisorError, UsageError
+from daplug_supervisor.formats import prompts
 from daplug_supervisor.journal.sqlite import SqliteJournal
 from daplug_supervisor.ports import Attached, Clock, Durable, Journal, Launcher, RunMark, Worker
 from daplug_supervisor.processes.launch import ShimLauncher
@@ -54,6 +55,7 @@ class Supervisor:
         environ: the environment in which workers look for things; `os.environ` unless given.
         workers: workers by name, in place of those found by entry point.
         launcher, journal, clock, token: the plug-points, for tests.
+        inbox: take commands from other processes; False in virtual time, where there are no files to watch.
 
     Raises:
         BusyError: another supervisor holds the state directory.
@@ -61,7 +63,7 @@ class Supervisor:
         JournalError: its journal is damaged or newer.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (the plug-points, by keyword only)
         self,
         state_dir: Path | str | None = None,
         *,
@@ -72,6 +74,7 @@ class Supervisor:
         journal: Journal | None = None,
         clock: Clock | None = None,
         token: Callable[[], str] | None = None,
+        inbox: bool = True,
     ) -> None:
         self.directory = StateDirectory(Path(state_dir) if state_dir is not None else Path.cwd() / NAME)
         self.clock: Clock = clock or SystemClock()
@@ -83,6 +86,7 @@ class Supervisor:
         self._executor = executor
         self._environ = os.environ if environ is None else environ
         self._given = dict(workers or {})
+        self._inbox = inbox
         self._workers: dict[tuple[str, str], Worker] = {}
         self._handles: dict[str, RunHandle] = {}
         self._marks: list[RunMark] = []
@@ -108,24 +112,37 @@ class Supervisor:
         await self._tasks.__aenter__()
         self._tasks.start_soon(self._recorder.publish, name="publisher")
         self._tasks.start_soon(self._schedule, name="scheduler")
-        self._tasks.start_soon(watch, self, name="inbox")
+        if self._inbox:
+            self._tasks.start_soon(watch, self, name="inbox")
         self.record("", ev.SupervisorStarted(os.getpid(), boot_id(), __version__))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
+        del kind, trace
         assert self._tasks is not None, "left only after it was entered"  # noqa: S101
+        cause = error or await self._take_leave()
         try:
-            if error is None:
-                self.record("", ev.SupervisorStopped(len(self.live)))
-                await self._recorder_now().settle()
             self._tasks.cancel_scope.cancel()
-            await self._tasks.__aexit__(kind, error, trace)
+            await self._tasks.__aexit__(
+                type(cause) if cause else None, cause, cause.__traceback__ if cause else None
+            )
         except BaseExceptionGroup as group:
-            raise _only(group) from None
+            found = _only(group, cause)
+            if found is not error:
+                raise found from None
         finally:
             await self._release()
+        return None
+
+    async def _take_leave(self) -> BaseException | None:
+        """Record that the supervisor lets go; returns what went wrong with that, for the task group to hear of."""
+        try:
+            self.record("", ev.SupervisorStopped(len(self.live)))
+            await self._recorder_now().settle()
+        except BaseException as error:  # noqa: BLE001 (raised by the task group, which must be left in any case)
+            return error
         return None
 
     async def _release(self) -> None:
@@ -153,13 +170,15 @@ class Supervisor:
         parallel: int | None = None,
         confirm: Confirm | None = None,
     ) -> RunHandle:
-        """Run a plan, or go on with its unfinished run (the latest with the plan's name).
+        """Run a plan, or go on with its latest run: unfinished, or finished with something that failed.
+
+        What is done stays done; what failed is tried again. A run in which all is done is not gone on with.
 
         Args:
             plan: what to do; if it was edited since, the edits apply to what has not started.
             target: the directory that the run is about; the state directory's parent unless given.
             source: where the plan came from, for people.
-            fresh: begin a new run although there is an unfinished one.
+            fresh: begin a new run in any case.
             only: run only these tasks now.
             parallel: at most so many attempts at once, over all providers.
             confirm: asked before each start.
@@ -169,10 +188,14 @@ class Supervisor:
             HaltedError: the run was halted by a person; `resume` lifts that.
         """
         where = str(Path(target).absolute() if target is not None else self.directory.path.parent)
+        if parallel is not None and parallel < 1:
+            raise UsageError(f"parallel is {parallel}: at least one attempt must be allowed")
         unknown = [name for name in only if name not in plan.tasks]
         if unknown:
             raise UsageError(f"the plan has no task {', '.join(unknown)}")
         run = None if fresh else recovery.unfinished(self.state, plan)
+        if run is None and not fresh:
+            run = await self._failed_before(plan)
         self._refuse_halted(run)
         self._check_workers(plan, where)
         if run is None:
@@ -181,12 +204,29 @@ class Supervisor:
             self._marks.append(RunMark(name, self.state.seq, finished=False))
             run = self.state.runs[name]
             return self._drive(run, only, parallel, confirm)
+        self._try_again(run, plan)
         edit = recovery.edited(run, plan)
         if edit.plan != run.plan:
             self.record(run.id, ev.PlanChanged(edit.plan, edit.summary))
         handle = self._drive(run, only, parallel, confirm)
         handle.edits = edit.summary
         return handle
+
+    async def _failed_before(self, plan: Plan) -> Run | None:
+        """The latest run of the plan, if it has finished with something not done: what was paid for is kept."""
+        mark = next((mark for mark in reversed(self._marks) if recovery.is_of(mark, plan)), None)
+        if mark is None or mark.run in self._handles:
+            return None
+        run = await self.load(mark.run)
+        return None if all(task.status in SATISFIED for task in run.tasks.values()) else run
+
+    def _try_again(self, run: Run, plan: Plan) -> None:
+        """Running a plan again means: try again what failed, if the run was over or the task was edited since."""
+        over = run.finished_at is not None
+        for task in run.tasks.values():
+            edited = plan.tasks.get(task.id, run.spec(task.id)) != run.spec(task.id)
+            if task.status in (Status.FAILED, Status.STUCK) and (over or edited):
+                self.record(run.id, ev.TaskReset(task.id, "the plan was run again"))
 
     async def resume(self, run: str | None = None, *, parallel: int | None = None) -> list[RunHandle]:
         """Lift halts and go on with unfinished runs: the one named, or all. Removes the STOP file.
@@ -311,11 +351,15 @@ class Supervisor:
         found: dict[str, list[Task]] = {}
         for task in plan.tasks.values():
             found.setdefault(task.provider or "", []).append(task)
-        problems: dict[str, None] = {}
+        problems = dict.fromkeys(prompts.problems(plan, Path(target)))
         for provider, tasks in found.items():
-            worker = self._load_worker(plan.providers[provider].worker, target)
+            name = plan.providers[provider].worker
+            worker = self._load_worker(name, target)
             kinds = {assignment(plan, task, provider): None for task in tasks}
-            problems |= dict.fromkeys(worker.problems(list(kinds)))
+            try:
+                problems |= dict.fromkeys(worker.problems(list(kinds)))
+            except Exception as error:
+                raise UsageError(f"worker {name} failed: {type(error).__name__}: {error}") from error
         if problems:
             raise UsageError("\n".join(problems))
 
@@ -436,15 +480,18 @@ def _running(run: Run) -> tuple[str, ...]:
     return tuple(name for name, task in run.tasks.items() if task.status in ACTIVE)
 
 
-def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The one error of ours in a group, or the group itself."""
-    found: list[BaseException] = []
-    queue: list[BaseException] = [group]
-    while queue:
-        error = queue.pop()
-        if isinstance(error, BaseExceptionGroup):
-            queue += error.exceptions
-        else:
-            found.append(error)
+def _only(group: BaseExceptionGroup[BaseException], body: BaseException | None) -> BaseException:
+    """The one error of ours in a group; else what the body raised, if that is all; else the group itself."""
+    found = _leaves(group)
     ours = [error for error in found if isinstance(error, SupervisorError)]
-    return ours[0] if ours else group
+    if ours:
+        return ours[0]
+    raised = _leaves(body)
+    return body if body is not None and all(error in raised for error in found) else group
+
+
+def _leaves(error: BaseException | None) -> list[BaseException]:
+    """The errors in a group, or the one that is none."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+    return [] if error is None else [error]

@@ -6,19 +6,16 @@ A package makes a worker known with an entry point in the group ``daplug_supervi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec import Struct, field
 
 from daplug_supervisor.errors import SupervisorError, UsageError
+from daplug_supervisor.ports import Worker
 from daplug_supervisor.workers.text import one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from daplug_supervisor.ports import Worker
 
 GROUP = "daplug_supervisor.workers"
 BUILT_IN = ("command", "executor")

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from daplug_supervisor.core.bundle import Bundle
-from daplug_supervisor.workspace.files import BUNDLE, PROMPT, write_atomically
+from daplug_supervisor.workspace.files import BUNDLE, PROMPT, make_private, write_atomically
 
 
 def write(bundle: Bundle, prompt: str) -> None:
@@ -18,7 +18,7 @@ def write(bundle: Bundle, prompt: str) -> None:
         OSError: they could not be written.
     """
     directory = Path(bundle.directory)
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(directory)
     text = prompt.encode()
     write_atomically(directory / PROMPT, text)
     record = {

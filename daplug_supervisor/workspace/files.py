@@ -58,7 +58,7 @@ class StateDirectory:
             self.inbox.mkdir(mode=0o700, exist_ok=True)
             ignore = self.path / ".gitignore"
             if not ignore.exists():
-                ignore.write_text("*\n")
+                write_atomically(ignore, b"*\n")
         except OSError as error:
             raise StateDirectoryError(
                 f"{error.filename or self.path}: {error.strerror}; give --state-dir a directory that can be written"
@@ -178,6 +178,17 @@ def _holder(descriptor: int) -> dict[str, object] | None:
         if isinstance(found, dict) and isinstance(found.get("pid"), int):
             return found
     return None
+
+
+def make_private(directory: Path) -> None:
+    """Make a directory, and those above it that are missing, that only its owner can enter.
+
+    Raises:
+        OSError: it could not be made.
+    """
+    if not directory.is_dir():
+        make_private(directory.parent)
+        directory.mkdir(mode=0o700, exist_ok=True)
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -71,9 +71,7 @@ class Journal:
         self.loop.call_soon(self.flush)
 
     async def close(self) -> None:
-        while self.busy or self.group is not None:
-            await (self.group or asyncio.sleep(0))
-            await asyncio.sleep(0)
+        await self.add("", "over")
         self.work.put(None)
         self.thread.join()
 

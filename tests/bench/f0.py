@@ -1,10 +1,12 @@
 """F0 where there is no C compiler: ``f0.py SIZE JOBS COMMAND``."""
 
+from __future__ import annotations
+
 import os
 import sys
 
 
-def main():
+def main() -> None:
     waiting, room, command = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     alive = failed = 0
     while waiting or alive:

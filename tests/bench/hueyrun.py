@@ -1,24 +1,26 @@
 """The peer huey: ``hueyrun.py GRAPH DATABASE``. Its queue is in SQLite; a chain is one of its pipelines."""
 
+from __future__ import annotations
+
+import importlib
 import json
 import logging
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
-from huey import SqliteHuey
 
-
-def main():
+def main() -> None:
     graph = json.loads(Path(sys.argv[1]).read_text())
     names = list(graph["needs"])
     logging.getLogger("huey").setLevel(logging.ERROR)
-    huey = SqliteHuey(filename=sys.argv[2], fsync=True)
+    huey: Any = importlib.import_module("huey").SqliteHuey(filename=sys.argv[2], fsync=True)
     over = threading.Semaphore(0)
 
-    @huey.task()
-    def one(*_):
+    @huey.task()  # type: ignore[untyped-decorator]
+    def one(*_: object) -> bool:
         subprocess.run([graph["command"]], check=True)
         over.release()
         return True

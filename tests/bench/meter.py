@@ -5,6 +5,8 @@ it was started from. It is a subreaper: what the command leaves behind becomes i
 if it does not end), and so is in the figures.
 """
 
+from __future__ import annotations
+
 import ctypes
 import json
 import os
@@ -17,12 +19,12 @@ PR_SET_CHILD_SUBREAPER = 36
 PATIENCE = 10.0
 
 
-def children():
-    with open(f"/proc/self/task/{os.getpid()}/children") as file:
+def children() -> list[int]:
+    with open(f"/proc/self/task/{os.getpid()}/children") as file:  # noqa: PTH123 (this process is to stay small)
         return [int(pid) for pid in file.read().split()]
 
 
-def wait_for_the_rest():
+def wait_for_the_rest() -> tuple[int, int]:
     """Reap whatever is left. Returns how many there were, and how many of them had to be killed."""
     left = killed = 0
     end = time.monotonic() + PATIENCE
@@ -42,7 +44,7 @@ def wait_for_the_rest():
         time.sleep(0.001)
 
 
-def main():
+def main() -> None:
     report, argv = sys.argv[1], sys.argv[2:]
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -62,7 +64,7 @@ def main():
         "left": left,
         "killed": killed,
     }
-    with open(report, "w") as file:
+    with open(report, "w") as file:  # noqa: PTH123 (as above)
         json.dump(found, file)
 
 

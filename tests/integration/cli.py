@@ -20,14 +20,14 @@ import msgspec
 from daplug_supervisor import Report, RunHandle
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.plan import Plan, Provider, Retry, Task
-from daplug_supervisor.core.state import Run, TaskState, fold
+from daplug_supervisor.core.state import Run, State, TaskState, apply, fold
 from daplug_supervisor.journal.reader import ReadOnlyJournal
 
 PROGRAM = str(Path(sys.executable).with_name("daplug-supervise"))
 STANDIN = Path(__file__).parents[1] / "standin" / "executor.py"
 PLACE = "DAPLUG_TEST_PLACE"
 MARK = "DAPLUG_SUP_ATTEMPT"
-PATIENCE = 60.0
+PATIENCE = 20.0
 SOON = Retry(attempts=3, backoff=0.02)
 POOL = Provider(worker="command", parallel=2)
 
@@ -85,6 +85,7 @@ class Place:
         self.state = self.target / ".daplug"
         self.name = secrets.token_hex(8)
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("DAPLUG", "NO_COLOR"))}
+        self.commands: list[subprocess.Popen[str]] = []
         self.environ = kept | {"HOME": str(self.home), PLACE: self.name, "TERM": "xterm-256color"}
 
     # --- the command
@@ -93,7 +94,9 @@ class Place:
         """Start the command in a session of its own; its output can be read with `finish`."""
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         how: dict[str, Any] = {**pipes, "cwd": self.target, "env": self.environ, "start_new_session": True}
-        return subprocess.Popen([PROGRAM, *words], text=True, errors="surrogateescape", **(how | more))
+        process = subprocess.Popen([PROGRAM, *words], text=True, errors="surrogateescape", **(how | more))
+        self.commands.append(process)
+        return process
 
     def run(self, *words: str, **more: Any) -> Ran:
         """Run the command to its end."""
@@ -135,6 +138,17 @@ class Place:
     def statuses(self, run: str = "p-1") -> dict[str, str]:
         return {name: str(task.status) for name, task in self.folded(run).tasks.items()}
 
+    def most_at_once(self) -> dict[str, int]:
+        """The most attempts that each provider, and ``*`` all together, ever had at work, as the journal tells it."""
+        state, most = State(), dict[str, int]()
+        for entry in self.entries():
+            apply(state, entry)
+            for run in state.runs.values():
+                for name, pool in run.pools.items():
+                    most[name] = max(most.get(name, 0), pool.running)
+                most["*"] = max(most.get("*", 0), run.active)
+        return most
+
     def lines(self, name: str = "starts") -> list[str]:
         """The lines of a file that tasks write to."""
         path = self.target / name
@@ -165,6 +179,8 @@ class Place:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.01)
+        for process in self.commands:
+            process.communicate(timeout=PATIENCE)
 
 
 def finish(process: subprocess.Popen[str]) -> Ran:

@@ -1,7 +1,4 @@
-"""Conformance checks: what any implementation of a plug-point must satisfy, for its author's tests to call.
-
-Each check raises `AssertionError` with a message that says what was expected.
-"""
+"""What every worker must satisfy, for its author's tests to call."""
 
 from __future__ import annotations
 
@@ -11,14 +8,13 @@ import msgspec
 
 from daplug_supervisor.core.bundle import Command, Evidence
 from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind
+from daplug_supervisor.testing.expect import Contract
 
 if TYPE_CHECKING:
     from daplug_supervisor.core.bundle import Bundle
     from daplug_supervisor.ports import Worker
 
-# ----------------------------------------------------------------------------------------------------
-# Workers
-# ----------------------------------------------------------------------------------------------------
+_expect = Contract("worker").expect
 
 LONGEST_DETAIL = 1000
 
@@ -124,8 +120,3 @@ def _check_outcome(worker: Worker, evidence: Evidence) -> None:
             f"a worker's contract: the outcome can be written as JSON {case}; {error}"
         ) from error
     _expect(kept == outcome, f"the outcome is the same after it was written as JSON and read back {case}")
-
-
-def _expect(condition: bool, expected: str) -> None:  # noqa: FBT001 - reads like an assertion
-    if not condition:
-        raise AssertionError(f"a worker's contract: {expected}")

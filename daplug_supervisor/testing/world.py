@@ -1,0 +1,242 @@
+"""Processes that are not: a world in which they live on while supervisors come and go, and a launcher into it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import anyio
+import anyio.lowlevel
+from msgspec.structs import replace
+
+from daplug_supervisor.core.results import Exit
+from daplug_supervisor.errors import LaunchError
+from daplug_supervisor.ports import Attached, Gate, Identity, Launch
+from daplug_supervisor.workspace.files import STDERR, STDOUT
+
+BOOT = "the-only-boot"
+
+
+@dataclass(frozen=True)
+class Script:
+    """What an attempt does once its gate is open.
+
+    `seconds` is how long it takes by itself (`math.inf`: for ever), `exit` how it ends then; `after_term` is how
+    long it goes on after it was asked to end (None: it does not listen, and is killed when its grace is over).
+    """
+
+    seconds: float = 1.0
+    exit: Exit = field(default_factory=lambda: Exit(0))
+    after_term: float | None = 0.0
+    stdout: bytes = b""
+    stderr: bytes = b""
+
+
+@dataclass(eq=False)
+class FakeProcess:
+    """A shim and its tree: at its gate until `launch` is there, gone from `ends_at` on."""
+
+    identity: Identity
+    launch: Launch | None = None
+    script: Script = Script()
+    opened_at: float = math.inf
+    ends_at: float = math.inf
+    exit: Exit | None = None
+    asked: int = 0
+    watchers: set[anyio.Event] = field(default_factory=set)
+
+    def lives(self, now: float) -> bool:
+        """Whether its agent runs."""
+        return self.opened_at <= now < self.ends_at
+
+    def end_by(self, at: float, exit_: Exit | None) -> None:
+        """Have it end at this time, if it does not end earlier by itself."""
+        if at < self.ends_at:
+            self.ends_at, self.exit = at, exit_
+        for watcher in self.watchers:
+            watcher.set()
+
+
+class World:
+    """What goes on outside the supervisor and outlives it.
+
+    Args:
+        script: what an attempt does, by what is launched; every attempt takes a second and succeeds, unless given.
+    """
+
+    def __init__(self, script: Callable[[Launch], Script] | None = None) -> None:
+        self.script = script or (lambda _: Script())
+        self.processes: dict[int, FakeProcess] = {}
+        self.age = 0
+
+    def crash(self) -> None:
+        """The supervisor is gone, from one moment to the next, and nobody is left who waits for anything."""
+        for process in self.processes.values():
+            process.watchers.clear()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """The supervisor's launcher is closed: what was started lives on, what waits at its gate ends."""
+        self.age += 1
+        for process in self.processes.values():
+            if process.launch is None:
+                process.end_by(-math.inf, None)
+
+    def kill_shim(self, pid: int) -> None:
+        """Somebody kills a shim, and with it its tree: there is no exit record."""
+        process = self.processes[pid]
+        process.end_by(anyio.current_time(), None if process.launch is None else Exit(None))
+
+    def living(self, now: float) -> list[FakeProcess]:
+        """Those whose agents run at this time."""
+        return [process for process in self.processes.values() if process.lives(now)]
+
+    def launched(self) -> list[FakeProcess]:
+        """Those whose gate was opened, oldest first."""
+        found = [process for process in self.processes.values() if process.launch is not None]
+        return sorted(found, key=lambda process: process.opened_at)
+
+
+class FakeLauncher:
+    """`ports.Launcher` into a `World`. Time is the event loop's, so it belongs into a `VirtualLoop`.
+
+    It keeps a shim's promises: the deadline holds without a supervisor, asking to stop gives a grace, asking twice
+    kills, what was not let through its gate never ran. A shim is used for one attempt only.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._age = -1
+
+    async def open(self) -> None:
+        """Get ready."""
+        self._age = self._world.age
+
+    async def close(self) -> None:
+        """Let go; what runs goes on running."""
+        if self._age == self._world.age:
+            self._world.let_go()
+        self._age = -1
+
+    def idle(self) -> Gate | None:
+        """None: each is made when it is wanted."""
+        return None
+
+    async def reserve(self) -> Gate:
+        """A shim at its gate.
+
+        Raises:
+            LaunchError: the launcher is not open.
+        """
+        if self._age != self._world.age:
+            raise LaunchError("the launcher is closed")
+        await anyio.lowlevel.checkpoint()
+        pid = 1000 + len(self._world.processes)
+        process = self._world.processes[pid] = FakeProcess(Identity(pid, pid, BOOT))
+        return _FakeGate(self._world, process, self._age)
+
+    def release(self, gate: Gate) -> None:
+        """Take a shim back: it ends."""
+
+    async def attach(self, identity: Identity, directory: str) -> Attached:
+        """Take back an attempt."""
+        process = self._world.processes.get(identity.pid)
+        if process is None or process.identity != identity:
+            return _Nobody(self._recorded(directory))
+        return _FakeAttached(process)
+
+    def _recorded(self, directory: str) -> Exit | None:
+        """What the exit record in a directory says."""
+        for process in self._world.launched():
+            if process.launch is not None and process.launch.directory == directory:
+                return process.exit if process.ends_at <= anyio.current_time() else Exit(None)
+        return None
+
+
+class _FakeGate:
+    def __init__(self, world: World, process: FakeProcess, age: int) -> None:
+        self._world = world
+        self._process = process
+        self._age = age
+
+    @property
+    def identity(self) -> Identity:
+        """Who it is."""
+        return self._process.identity
+
+    def open(self, launch: Launch) -> Attached:
+        """Let it start `launch`."""
+        process, script = self._process, self._world.script(launch)
+        if process.ends_at < math.inf or self._age != self._world.age:
+            return _FakeAttached(process)  # it is dead, or we are
+        process.launch, process.script, process.opened_at = launch, script, anyio.current_time()
+        process.end_by(process.opened_at + script.seconds, replace(script.exit, seconds=script.seconds))
+        if launch.deadline is not None:
+            _stop(process, launch.deadline, "deadline")
+        for name, data in ((STDOUT, script.stdout), (STDERR, script.stderr)):
+            if data:
+                folder = Path(launch.directory)
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                (folder / name).write_bytes(data)
+        return _FakeAttached(process)
+
+
+class _FakeAttached:
+    def __init__(self, process: FakeProcess) -> None:
+        self._process = process
+
+    async def wait(self) -> Exit | None:
+        """Wait for the end."""
+        process = self._process
+        changed = anyio.Event()
+        while (left := process.ends_at - anyio.current_time()) > 0:
+            process.watchers.add(changed)
+            try:
+                with anyio.move_on_after(left):
+                    await changed.wait()
+            finally:
+                process.watchers.discard(changed)
+            changed = anyio.Event()
+        await anyio.lowlevel.checkpoint()
+        return process.exit
+
+    def stop(self) -> None:
+        """Ask the shim to end the tree."""
+        process, now = self._process, anyio.current_time()
+        if not process.lives(now):
+            return
+        process.asked += 1
+        if process.asked == 1:
+            _stop(process, now, "request")
+        else:
+            process.end_by(now, Exit(-9, stopped="request", seconds=now - process.opened_at))
+
+
+class _Nobody:
+    """An attempt whose shim is not there any more, or is somebody else's by now."""
+
+    def __init__(self, found: Exit | None) -> None:
+        self._found = found
+
+    async def wait(self) -> Exit | None:
+        """What its record says."""
+        await anyio.lowlevel.checkpoint()
+        return self._found
+
+    def stop(self) -> None:
+        """Nothing is there to be stopped."""
+
+
+def _stop(process: FakeProcess, at: float, why: Literal["request", "deadline"]) -> None:
+    """End a process: it is asked at this time, and killed when its grace is over."""
+    assert process.launch is not None, "only what runs is stopped"  # noqa: S101
+    patience, grace = process.script.after_term, process.launch.grace
+    code, after = (-9, grace) if patience is None or patience > grace else (-15, patience)
+    if at < process.ends_at <= at + after and process.exit is not None:
+        process.exit = replace(
+            process.exit, stopped=process.exit.stopped or why
+        )  # it ends by itself meanwhile
+    process.end_by(at + after, Exit(code, stopped=why, seconds=at + after - process.opened_at))

@@ -1,0 +1,360 @@
+"""Refresh the parts of the documents that are made from the program: ``python docs/generate.py [--check]``.
+
+Such a part stands between two comments, ``<!-- generated: NAME -->`` and ``<!-- end: NAME -->``, in any Markdown
+file of the repository's root or of ``docs/``. With ``--check`` nothing is written, and what is out of date is listed.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from inspect import get_annotations
+from pathlib import Path
+
+import click
+from field_words import EXIT_WORDS, FIELD_WORDS, STATE_WORDS
+from msgspec import NODEFAULT, UNSET, Struct, inspect
+from msgspec.structs import FieldInfo, fields
+
+import daplug_supervisor
+from daplug_supervisor import errors
+from daplug_supervisor.cli import control, doctor
+from daplug_supervisor.cli.main import cli
+from daplug_supervisor.core import plan
+from daplug_supervisor.core.model import Attempt, Past, TaskState
+from daplug_supervisor.core.results import Exit, Outcome, Result
+from daplug_supervisor.formats.leaves import bare, described
+from daplug_supervisor.formats.resolve import BUILTIN_PROVIDERS
+from daplug_supervisor.views import log, machine, report, rows, status, tasks, why
+from daplug_supervisor.views import plan as plan_views
+
+ROOT = Path(__file__).resolve().parent.parent
+PART = re.compile(r"(<!-- generated: (\S+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
+
+JSON_OF: dict[str, list[type[Struct]]] = {
+    "check PLAN, run --dry-run, run-prompt --dry-run": [
+        plan_views.Check,
+        plan_views.ProviderPlan,
+        plan_views.TaskPlan,
+    ],
+    "status": [
+        status.RunStatus,
+        rows.ProviderRow,
+        rows.RunningRow,
+        rows.AttentionRow,
+        rows.HaltRow,
+    ],
+    "run, run-prompt, resume, report": [
+        report.Report,
+        report.Attempts,
+        report.Durations,
+        report.LongTask,
+        report.ProviderUse,
+        report.Failure,
+    ],
+    "report --metrics-only": [report.Metrics],
+    "events (one object a line)": [log.LogLine],
+    "task list (a list)": [tasks.TaskRow],
+    "task show": [tasks.TaskDetail, tasks.AttemptRow],
+    "task why": [why.Why],
+    "check-halt, halt-status": [control.HaltState],
+    "doctor (a list)": [doctor.Finding],
+}
+
+
+def table(headers: tuple[str, ...], lines: list[tuple[str, ...]]) -> str:
+    """A Markdown table."""
+    every = [headers, ("---",) * len(headers), *lines]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in every)
+
+
+# --- the command line -------------------------------------------------------------------------------------------
+
+
+def walk(command: click.Command, context: click.Context) -> Iterator[tuple[click.Command, click.Context]]:
+    """A command and all below it, each with the context that knows its full name."""
+    yield command, context
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            assert child is not None, name  # noqa: S101
+            yield from walk(child, click.Context(child, info_name=name, parent=context))
+
+
+def commands() -> list[tuple[click.Command, click.Context]]:
+    """Every command of the program, the program itself first."""
+    return list(walk(cli, click.Context(cli, info_name="daplug-supervise", terminal_width=100)))
+
+
+def options(command: click.Command, context: click.Context) -> list[tuple[str, ...]]:
+    """The options of a command: how they are written, and what they do."""
+    found = []
+    for parameter in command.get_params(context):
+        record = parameter.get_help_record(context)
+        if record is not None and record[1] and "--help" not in record[0]:
+            found.append((f"`{record[0].replace('INTEGER RANGE', 'N')}`", _words(record[1])))
+    return found
+
+
+def _words(text: str) -> str:
+    return " ".join(text.replace("``", "`").split())
+
+
+def command_line() -> str:
+    """All commands with all options."""
+    parts = []
+    for command, context in commands():
+        usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
+        lines = [f"## {context.command_path}", f"```text\n{usage}\n```"]
+        lines += [_words(part) for part in (command.help or "").split("\n\n")]
+        found = options(command, context)
+        if found:
+            lines.append(table(("option", "what it does"), found))
+        parts.append("\n\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def exit_codes() -> str:
+    """The codes that the command line may exit with."""
+    named = {name: value for name, value in vars(errors).items() if name.startswith("EXIT_")}
+    raised: dict[int, list[str]] = {}
+    for error in vars(errors).values():
+        if isinstance(error, type) and issubclass(error, errors.SupervisorError):
+            raised.setdefault(error.exit_code, []).append(f"`{error.__name__}`")
+    return table(
+        ("code", "meaning", "in Python"),
+        [(str(code), EXIT_WORDS[name], ", ".join(raised.get(code, []))) for name, code in named.items()],
+    )
+
+
+# --- structs ----------------------------------------------------------------------------------------------------
+
+
+def summary(cls: type) -> str:
+    """The first paragraph of a docstring."""
+    return _words((cls.__doc__ or "").partition("\n\n")[0])
+
+
+def rest(cls: type) -> str:
+    """What a docstring says after its first paragraph."""
+    return "\n\n".join(map(_words, (cls.__doc__ or "").split("\n\n")[1:]))
+
+
+def _default(field: FieldInfo | inspect.Field, name: str) -> str:
+    value = field.default
+    if field.required:
+        return "required"
+    if field.default_factory is not NODEFAULT:
+        return "`{}`"
+    if isinstance(value, Struct):
+        return "see below"
+    if value in (NODEFAULT, UNSET, None, ""):
+        return "none"
+    if isinstance(value, tuple | bool):
+        return f"`{str(value or []).lower()}`" if isinstance(value, tuple) else f"`{str(value).lower()}`"
+    return f"`{value:g}s`" if name in plan.DURATION_FIELDS else f"`{value}`"
+
+
+def plan_fields() -> str:
+    """The fields of plan files."""
+    parts = []
+    for cls, heading in (
+        (plan.PlanFile, "The file"),
+        (plan.Task, "tasks: a task"),
+        (plan.Provider, "providers: a provider"),
+        (plan.Retry, "retry"),
+        (plan.Loop, "loop"),
+    ):
+        info = inspect.type_info(cls)
+        assert isinstance(info, inspect.StructType)  # noqa: S101
+        lines = []
+        for field in info.fields:
+            kind, null = bare(field.type)
+            wanted = described(kind) + (" or null" if null else "")
+            lines.append(
+                (
+                    f"`{field.name}`",
+                    wanted,
+                    _default(field, field.name),
+                    FIELD_WORDS[cls.__name__][field.name],
+                )
+            )
+        text = [
+            f"## {heading}",
+            summary(cls),
+            rest(cls),
+            table(("field", "value", "default", "meaning"), lines),
+        ]
+        parts.append("\n\n".join(filter(None, text)))
+    return "\n\n".join(parts)
+
+
+def default_fields() -> str:
+    """The names of the fields that `defaults` may have."""
+    return ", ".join(f"`{field.name}`" for field in fields(plan.Defaults))
+
+
+def providers() -> str:
+    """The built-in providers."""
+    return table(
+        ("provider", "worker", "model", "cli"),
+        [
+            (f"`{name}`", one.worker, one.model or "", one.cli or "")
+            for name, one in BUILTIN_PROVIDERS.items()
+        ],
+    )
+
+
+def annotation(cls: type, name: str) -> str:
+    """The type of a field as it was written."""
+    for base in cls.__mro__:
+        if name in get_annotations(base):
+            return str(get_annotations(base)[name])
+    raise LookupError(name)
+
+
+def in_json(text: str) -> str:
+    """A Python type in the words of JSON."""
+    for _ in range(2):
+        text = re.sub(r"(?:tuple|list)\[([\w ]+)(?:, \.\.\.)?\]", r"list of \1", text)
+    text = re.sub(r"dict\[str, (\w+)\]", r"object of \1", text).replace(" | ", " or ").replace("None", "null")
+    text = re.sub(r"Literal\[[^]]*\]", "text", text).replace("object of object", "object")
+    words = {
+        "str": "text",
+        "int": "whole number",
+        "float": "number",
+        "bool": "true or false",
+        "Level": "text",
+    }
+    return re.sub(r"\w+", lambda match: words.get(match[0], match[0]), text)
+
+
+def json_forms() -> str:
+    """What the commands print with --json."""
+    parts = []
+    for command, classes in JSON_OF.items():
+        parts.append(f"## {command}")
+        for cls in classes:
+            lines = [(f"`{name}`", in_json(annotation(cls, name))) for name in cls.__struct_fields__]
+            text = [f"### {cls.__name__}", summary(cls), rest(cls), table(("field", "value"), lines)]
+            parts.append("\n\n".join(filter(None, text)))
+    return "\n\n".join(parts)
+
+
+def task_state() -> str:
+    """What is kept of a task while it is run."""
+    parts = []
+    for cls in (TaskState, Attempt, Past, Result, Outcome, Exit):
+        lines = []
+        for field in fields(cls):
+            words = STATE_WORDS.get(cls.__name__, {}).get(field.name, "")
+            lines.append((f"`{field.name}`", in_json(annotation(cls, field.name)), _needed(field), words))
+        text = [
+            f"### {cls.__name__}",
+            summary(cls),
+            rest(cls),
+            table(("field", "value", "", "meaning"), lines),
+        ]
+        parts.append("\n\n".join(filter(None, text)))
+    return "\n\n".join(parts)
+
+
+def _needed(field: FieldInfo) -> str:
+    return "required" if field.required else f"optional: {_default(field, field.name)}"
+
+
+# --- other ------------------------------------------------------------------------------------------------------
+
+
+def state_diagram() -> str:
+    """The state machine as Mermaid, which GitHub draws."""
+    return f"```mermaid\n{machine.transitions_mermaid()}\n```"
+
+
+def public_names() -> str:
+    """An autodoc directive for each public name."""
+    parts = []
+    for name in daplug_supervisor.__all__:
+        if name.startswith("__"):
+            continue
+        found = getattr(daplug_supervisor, name)
+        kind = "class"
+        if isinstance(found, type) and issubclass(found, BaseException):
+            kind = "exception"
+        elif not isinstance(found, type):
+            kind = "function"
+        lines = [f"## {name}", "```{eval-rst}", f".. auto{kind}:: daplug_supervisor.{name}"]
+        if kind == "class":
+            lines += ["   :members:", "   :undoc-members:"]
+        parts.append("\n".join([lines[0], "", *lines[1:], "```"]))
+    return "\n\n".join(parts)
+
+
+def unreleased() -> str:
+    """The fragments in docs/changes, by kind."""
+    headings = {"added": "Added", "changed": "Changed", "fixed": "Fixed", "removed": "Removed"}
+    parts = []
+    for kind, heading in headings.items():
+        found = sorted((ROOT / "docs" / "changes").glob(f"*.{kind}.md"))
+        if found:
+            items = "\n".join("- " + path.read_text().strip().replace("\n", "\n  ") for path in found)
+            parts.append(f"### {heading}\n\n{items}")
+    return "\n\n".join(parts) or "Nothing yet."
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "api": public_names,
+    "changes": unreleased,
+    "cli": command_line,
+    "default-fields": default_fields,
+    "events": machine.events_table,
+    "exit-codes": exit_codes,
+    "json": json_forms,
+    "plan-fields": plan_fields,
+    "providers": providers,
+    "rules": machine.rules_table,
+    "state-diagram": state_diagram,
+    "task-state": task_state,
+    "transitions": machine.transitions_table,
+}
+
+
+def refreshed(text: str) -> str:
+    """A document with its generated parts made anew."""
+    return PART.sub(lambda found: f"{found[1]}\n{PARTS[found[2]]()}\n\n{found[3]}", text)
+
+
+def pages() -> list[Path]:
+    """Every document that may have generated parts."""
+    found = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    return sorted(path for path in found if "_build" not in path.parts)
+
+
+def outdated() -> dict[Path, str]:
+    """The documents that are out of date, with what they should be."""
+    found = {}
+    for path in pages():
+        old = path.read_text()
+        new = refreshed(old)
+        if new != old:
+            found[path] = new
+    return found
+
+
+def main() -> int:
+    """Write what is out of date, or list it."""
+    found = outdated()
+    check = "--check" in sys.argv[1:]
+    for path, text in found.items():
+        sys.stdout.write(f"{path.relative_to(ROOT)} {'is out of date' if check else 'refreshed'}\n")
+        if not check:
+            path.write_text(text)
+    if check and found:
+        sys.stdout.write("run: make refresh\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

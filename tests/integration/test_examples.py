@@ -1,0 +1,48 @@
+"""What is shipped as an example works as it says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+PROGRAM = str(Path(sys.executable).with_name("daplug-supervise"))
+
+
+def run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_demo_runs_side_by_side_retries_and_keeps_the_order(tmp_path: Path) -> None:
+    shutil.copy(EXAMPLES / "demo" / "plan.yaml", tmp_path)
+    done = run(PROGRAM, "plan.yaml", "--json", "--state-dir", "state", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["counts"]["done"] == report["counts"]["total"] == 6
+    assert report["attempts"]["by_outcome"] == {"completed": 6, "failed": 1}
+    assert report["durations"]["wall"] < report["durations"]["attempts"], "nothing ran side by side"
+    assert (tmp_path / "release.txt").read_text() == "create table users\nassets\n"
+
+
+def test_the_agents_plan_is_valid(tmp_path: Path) -> None:
+    done = run(PROGRAM, "check", str(EXAMPLES / "agents" / "plan.yaml"), "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    limits = {row["name"]: row["limit"] for row in json.loads(done.stdout)["providers"]}
+    assert {name: limits[name] for name in ("codex", "opencode", "gemini")} == {
+        "codex": 2,
+        "opencode": 3,
+        "gemini": 1,
+    }
+
+
+def test_embedding_leaves_the_host_program_running(tmp_path: Path) -> None:
+    done = run(sys.executable, str(EXAMPLES / "embed.py"), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "embedded-1: 3 of 3 done"
+    assert lines.count("the host goes on") >= 2
+    assert any("run_finished" in line for line in lines)
+    assert list(tmp_path.iterdir()) == []
