@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import anyio
-import anyio.to_thread
 import click
 
 from daplug_supervisor.cli import options
@@ -30,6 +29,9 @@ from daplug_supervisor.errors import (
 from daplug_supervisor.supervisor.supervisor import RunHandle, Supervisor
 from daplug_supervisor.views.report import Report, report_text
 from daplug_supervisor.views.text import clean
+
+_LOOK = 0.2
+"""Seconds between looks at whether a question is still to be asked."""
 
 Begin = Callable[[Supervisor], Awaitable[list[RunHandle]]]
 
@@ -119,16 +121,33 @@ def _say(text: str) -> None:
 
 
 def make_confirm() -> Callable[[Run, str], Awaitable[bool]]:
-    """Ask at the terminal before each start."""
+    """Ask at the terminal before each start. A halt takes the question back; the end of input means no."""
 
     async def confirm(run: Run, task: str) -> bool:
         title = run.spec(task).title
-        question = f"Start {task}{f' ({title!a})' if title else ''}?"
-        return await anyio.to_thread.run_sync(lambda: click.confirm(question, default=True, err=True))
+        question = f"Start {task}{f' ({title!a})' if title else ''}? [Y/n]: "
+        while run.halt is None:
+            click.echo(question, err=True, nl=False)
+            line = await _line(run)
+            answer = line.strip().lower()
+            if answer in ("n", "no") or not line:
+                return False
+            if answer in ("", "y", "yes"):
+                return True
+        return False
 
     if not sys.stdin.isatty():
         raise click.UsageError("--step asks before each start: it needs a terminal")
     return confirm
+
+
+async def _line(run: Run) -> str:
+    """The next line that is typed; empty at the end of input, and when the run is to halt."""
+    while run.halt is None:
+        with anyio.move_on_after(_LOOK):
+            await anyio.wait_readable(sys.stdin)
+            return sys.stdin.readline()  # a terminal hands out whole lines: this does not wait
+    return ""
 
 
 def target() -> Path:

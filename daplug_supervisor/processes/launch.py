@@ -180,7 +180,8 @@ class ShimLauncher:
             self._end_control(LaunchError("the launcher is gone"))
             return
         if not descriptors:
-            self._refuse(LaunchError("too many open files: raise the limit, see 'ulimit -n'"))
+            if self._wanted:
+                self._refuse(LaunchError("too many open files: raise the limit, see 'ulimit -n'"))
             return
         pid, start, boot = reply.decode().split()
         made = _Shim(Identity(int(pid), int(start), boot), list(descriptors))

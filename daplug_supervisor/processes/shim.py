@@ -327,7 +327,8 @@ def make_private(directory: str) -> None:
         os.mkdir(directory, 0o700)  # noqa: PTH102
     except FileNotFoundError:
         make_private(directory.rpartition("/")[0])
-        os.mkdir(directory, 0o700)  # noqa: PTH102
+        with contextlib.suppress(FileExistsError):  # another shim makes the same ones at this moment
+            os.mkdir(directory, 0o700)  # noqa: PTH102
     except FileExistsError:
         pass
 

@@ -30,6 +30,9 @@ _STEP_MS = 200
 """How often the watching thread asks whether it should end."""
 
 
+_SET_UP = (1.0, 0.3, 0.1)
+"""Seconds between the first looks, the last one first: the watch needs a moment before it sees anything."""
+
 _LOOK_MS = 5000
 """How often it looks even if nothing was seen to change: a file may come while the watch is being set up."""
 
@@ -92,9 +95,11 @@ async def watch(receiver: Receiver) -> None:
 
     # Not `awatch`: when it is cancelled it waits for its thread, which may take five seconds.
     threading.Thread(target=observe, name="inbox", daemon=True).start()
+    patience = list(_SET_UP)
     try:
         while True:
-            await changed.wait()
+            with anyio.move_on_after(patience.pop() if patience else None):
+                await changed.wait()
             changed = anyio.Event()
             await take(receiver)
     finally:

@@ -12,6 +12,7 @@ from typing import Self
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 
 from daplug_supervisor import __version__
 from daplug_supervisor.core import events as ev
@@ -28,10 +29,10 @@ from daplug_supervisor.processes.launch import ShimLauncher
 from daplug_supervisor.processes.tree import boot_id
 from daplug_supervisor.supervisor import recovery
 from daplug_supervisor.supervisor.clock import SystemClock
-from daplug_supervisor.supervisor.inbox import watch
+from daplug_supervisor.supervisor.inbox import take, watch
 from daplug_supervisor.supervisor.orders import Orders
 from daplug_supervisor.supervisor.recorder import Recorder
-from daplug_supervisor.supervisor.reports import write_report
+from daplug_supervisor.supervisor.reports import make_report, write_report
 from daplug_supervisor.supervisor.slot import work
 from daplug_supervisor.views.report import Report, report
 from daplug_supervisor.workers import registry
@@ -105,6 +106,9 @@ class Supervisor:
             state, self._marks = await recovery.load(self._journal)
             self._recorder = Recorder(self._journal, state, self.clock, self._changed)
             await self.launcher.open()
+            self.record("", ev.SupervisorStarted(os.getpid(), boot_id(), __version__))
+            if self._inbox:
+                await take(self)  # what was said while nobody listened counts before anything starts
         except BaseException:
             await self._release()
             raise
@@ -114,7 +118,6 @@ class Supervisor:
         self._tasks.start_soon(self._schedule, name="scheduler")
         if self._inbox:
             self._tasks.start_soon(watch, self, name="inbox")
-        self.record("", ev.SupervisorStarted(os.getpid(), boot_id(), __version__))
         return self
 
     async def __aexit__(
@@ -388,8 +391,8 @@ class Supervisor:
                     self.record(
                         run.id, ev.HaltRequested("the STOP file is there", "stop_file", _running(run))
                     )
-                elif handle.confirm is not None and not await handle.confirm(run, decision.task):
-                    self.record(run.id, ev.HaltRequested("not confirmed", "caller", _running(run)))
+                elif handle.confirm is not None:
+                    await self._ask(handle, decision, handle.confirm)
                 else:
                     self._start(handle, decision)
             elif isinstance(decision, RequestHalt):
@@ -399,6 +402,17 @@ class Supervisor:
             else:
                 assert isinstance(decision, Finish), "all decisions are handled"  # noqa: S101
                 self._over(handle, ev.RunFinished())
+
+    async def _ask(self, handle: RunHandle, decision: Start, confirm: Confirm) -> None:
+        """Start a task if a person agrees. What happened while that was asked counts first."""
+        run = handle.state
+        agreed = await confirm(run, decision.task)
+        if decide(run, self.clock.now()) != decision:
+            return
+        if agreed:
+            self._start(handle, decision)
+        else:
+            self.record(run.id, ev.HaltRequested("not confirmed", "caller", _running(run)))
 
     def _start(self, handle: RunHandle, decision: Start) -> None:
         run = handle.state
@@ -422,7 +436,13 @@ class Supervisor:
         """The run has come to an end or to a halt: write the report, then say so."""
         run = handle.state
         self.record(run.id, event)
-        handle.end(write_report(self.directory, run, self.clock.now()))
+        now = self.clock.now()
+        try:
+            made = write_report(self.directory, run, now)
+        except OSError as error:  # a full disk, say: what the run came to is in the journal all the same
+            log.error("the report of run %s could not be written: %s", run.id, error)  # noqa: TRY400
+            made = make_report(self.directory, run, now)
+        handle.end(made)
 
 
 class RunHandle:
@@ -451,6 +471,10 @@ class RunHandle:
     async def events(self) -> AsyncIterator[ev.Entry]:
         """The run's entries from now on, each once it is durable; ends with the run, or when it is halted."""
         subscription = self._recorder.subscribe(self._run.id)
+        if self._over.is_set():  # what is on its way to the disk, and then nothing
+            await self._recorder.settle()
+            await anyio.lowlevel.checkpoint()
+            subscription.end()
         try:
             async for entry in subscription:
                 yield entry

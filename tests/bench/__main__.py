@@ -56,6 +56,7 @@ class Bench:
     def __init__(self, given: argparse.Namespace, place: Path) -> None:
         self.given = given
         self.place = place
+        self.good = True
         self.saved: dict[str, Any] = {"machine": machine.facts(place)}
         python, why = contenders.library_environment(_ROOT, install=not (given.no_install or given.quick))
         peers, absent = contenders.peers(python)
@@ -70,7 +71,6 @@ class Bench:
     def run(self) -> bool:
         """Every section, as it is done. False if one of them could not be measured."""
         print(machine.text(self.saved["machine"]), flush=True)
-        good = True
         for section in self.given.sections:
             parts: dict[str, tuple[str, Callable[[], str]]] = {
                 "tasks": ("Tasks a second", self.tasks),
@@ -84,28 +84,34 @@ class Bench:
             try:
                 print(measured(), flush=True)
             except FailedError as error:
-                good = False
+                self.good = False
                 print(f"could not be measured: {error}", flush=True)
             if self.given.json:
                 self.given.json.write_text(json.dumps(self.saved, indent=1) + "\n")
-        return good
+        return self.good
 
     def tasks(self) -> str:
         size = self.given.tasks
         loads = [make("W0", 1), make("W1", size), make("W2", max(2, size * 3 // 10)), make("W3", size)]
         samples = rounds.run(self.all, loads, self.given.rounds, self.place, patience=_PATIENCE, tree=False)
         self.saved["tasks"] = rounds.data(samples)
-        _need_ours(samples)
         absent = "".join(f"\nnot measured: {text}" for text in self.absent)
-        return rounds.text(samples, self.all) + absent
+        return rounds.text(samples, self.all) + absent + self._failures(samples)
+
+    def _failures(self, samples: list[rounds.Sample]) -> str:
+        """What failed. Peers may; if we do, the harness fails too, after all is measured."""
+        failed = [sample for sample in samples if sample.cost is None]
+        self.good &= all(sample.contender != contenders.OURS for sample in failed)
+        return "".join(
+            f"\nFAILED: {one.contender}, {one.workload}, round {one.round + 1}: {one.error}" for one in failed
+        )
 
     def many(self) -> str:
         load = make("W4", self.given.tasks * 50)
         some = [one for one in self.all if one.name in ("ours", "F0", "F3", "make", "ninja")]
         samples = rounds.run(some, [load], 1, self.place, patience=_PATIENCE_MANY, tree=True)
         self.saved["many"] = rounds.data(samples)
-        _need_ours(samples)
-        return rounds.text(samples, some)
+        return rounds.text(samples, some) + self._failures(samples)
 
     def startup(self) -> str:
         found = startup.run(self.ours, self.place, 3 if self.given.quick else 10)
@@ -122,13 +128,6 @@ class Bench:
         found = idle.run(contenders.our_command(), self.place, self.given.seconds)
         self.saved["idle"] = found
         return idle.text(found)
-
-
-def _need_ours(samples: list[rounds.Sample]) -> None:
-    """Peers may fail, and the table says so; we may not."""
-    for sample in samples:
-        if sample.contender == contenders.OURS and sample.cost is None:
-            raise FailedError(f"{sample.workload}: {sample.error}")
 
 
 def main() -> int:

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -28,6 +29,10 @@ _UNWANTED = (
     "COVERAGE_PROCESS_START",
 )
 _PR_SET_CHILD_SUBREAPER = 36
+_KCMP = {"x86_64": 312, "aarch64": 272}
+"""The number of the system call, by kind of processor."""
+
+_KCMP_VM = 1
 
 
 class FailedError(Exception):
@@ -171,9 +176,20 @@ def machine_busy() -> float:
     return (user + nice + system + sum(interrupts[:2])) / os.sysconf("SC_CLK_TCK")
 
 
+def shares_memory(pid: int) -> bool:
+    """Whether a process still is in its parent's memory, as the child of a vfork is until it runs its program."""
+    call = _KCMP.get(platform.machine())
+    if call is None:
+        return False
+    parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return not ctypes.CDLL(None).syscall(call, pid, parent, _KCMP_VM, 0, 0)
+
+
 def proportional(pid: int) -> int:
     """A process's share of the memory that it has in common with others, in bytes."""
     with contextlib.suppress(OSError, ValueError):
+        if shares_memory(pid):
+            return 0
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
                 return int(line.split()[1]) * 1024

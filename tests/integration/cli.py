@@ -21,6 +21,7 @@ from daplug_supervisor import Report, RunHandle
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.plan import Plan, Provider, Retry, Task
 from daplug_supervisor.core.state import Run, State, TaskState, apply, fold
+from daplug_supervisor.errors import JournalError
 from daplug_supervisor.journal.reader import ReadOnlyJournal
 
 PROGRAM = str(Path(sys.executable).with_name("daplug-supervise"))
@@ -86,6 +87,7 @@ class Place:
         self.name = secrets.token_hex(8)
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("DAPLUG", "NO_COLOR"))}
         self.commands: list[subprocess.Popen[str]] = []
+        self.others: list[subprocess.Popen[bytes]] = []
         self.environ = kept | {"HOME": str(self.home), PLACE: self.name, "TERM": "xterm-256color"}
 
     # --- the command
@@ -104,7 +106,7 @@ class Place:
 
     def write(self, plan: Plan | str, name: str = "plan.json") -> str:
         """Write a plan file and return its name."""
-        text = plan if isinstance(plan, str) else msgspec.json.encode(plan).decode()
+        text = plan if isinstance(plan, str) else json.dumps(msgspec.to_builtins(plan))
         (self.target / name).write_text(text)
         return name
 
@@ -114,20 +116,21 @@ class Place:
         """Everything in the journal; nothing as long as there is none."""
         if not (self.state / "journal.db").exists():
             return []
-        journal = ReadOnlyJournal(self.state / "journal.db")
         try:
-            return journal.read(None)
-        except Exception as error:
-            if "no such table" in str(error):
+            journal = ReadOnlyJournal(self.state / "journal.db")
+        except JournalError as error:
+            if "nothing is in it yet" in str(error):
                 return []
             raise
-        finally:
-            journal.close()
+        with contextlib.closing(journal):
+            return journal.read(None)
 
     def events(self, *kinds: type[ev.Event], task: str = "") -> list[Any]:
         """The events of these kinds, of one task if it is named."""
         found = [entry.event for entry in self.entries()]
-        return [event for event in found if isinstance(event, kinds) and task in ("", getattr(event, "task", ""))]
+        return [
+            event for event in found if isinstance(event, kinds) and task in ("", getattr(event, "task", ""))
+        ]
 
     def folded(self, run: str = "p-1") -> Run:
         return fold(self.entries()).runs[run]
@@ -181,6 +184,8 @@ class Place:
             time.sleep(0.01)
         for process in self.commands:
             process.communicate(timeout=PATIENCE)
+        for other in self.others:
+            other.wait(PATIENCE)
 
 
 def finish(process: subprocess.Popen[str]) -> Ran:

@@ -70,7 +70,9 @@ def test_a_directory_and_a_binary_file_are_no_plans(place: Place) -> None:
 BOUND = [] if os.geteuid() else ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
 """Before a command: permissions bind it, even as root."""
 
-needs_setpriv = pytest.mark.skipif(bool(BOUND) and not shutil.which("setpriv"), reason="as root it needs setpriv")
+needs_setpriv = pytest.mark.skipif(
+    bool(BOUND) and not shutil.which("setpriv"), reason="as root it needs setpriv"
+)
 
 
 def bound(place: Place, *words: str) -> Ran:
@@ -136,11 +138,17 @@ def damage(path: Path) -> None:
     ("spoil", "words"),
     [
         (lambda place: alter(place, "PRAGMA user_version=99"), ["newer version", "schema 99"]),
-        (lambda place: alter(place, "UPDATE event SET data='{\"kind\": \"new_kind\"}' WHERE seq=2"), ["event 2"]),
+        (
+            lambda place: alter(place, 'UPDATE event SET data=\'{"kind": "new_kind"}\' WHERE seq=2'),
+            ["event 2"],
+        ),
         (lambda place: alter(place, "UPDATE event SET data='garbage' WHERE seq=3"), ["event 3"]),
         (lambda place: alter(place, "DELETE FROM event WHERE kind='attempt_started'"), ["cannot follow"]),
         (lambda place: damage(place.state / "journal.db"), ["journal.db"]),
-        (lambda place: (place.state / "journal.db").write_bytes(b"not a database, not at all" * 99), ["journal.db"]),
+        (
+            lambda place: (place.state / "journal.db").write_bytes(b"not a database, not at all" * 99),
+            ["journal.db"],
+        ),
     ],
 )
 def test_a_journal_that_cannot_be_trusted_starts_nothing(
@@ -173,13 +181,21 @@ def test_the_working_directory_is_gone(place: Place) -> None:
     gone = place.target / "gone"
     gone.mkdir()
     script = f"rmdir '{gone}'; exec '{PROGRAM}' \"$@\""
-    for words in (["status"], ["run", "plan.json"], ["doctor"], ["check-halt"], ["run-prompt", "1", "-m", "codex"]):
+    for words in (
+        ["status"],
+        ["run", "plan.json"],
+        ["doctor"],
+        ["check-halt"],
+        ["run-prompt", "1", "-m", "codex"],
+    ):
         gone.mkdir(exist_ok=True)
         made = subprocess.run(
             ["sh", "-c", script, "sh", *words],
             cwd=gone, env=place.environ, capture_output=True, text=True, check=False,
         )  # fmt: skip
-        check_clear(place, Ran(made.returncode, made.stdout, made.stderr), 2, *([] if "run" in words else [GONE]))
+        check_clear(
+            place, Ran(made.returncode, made.stdout, made.stderr), 2, *([] if "run" in words else [GONE])
+        )
 
 
 def test_the_target_is_gone_when_a_run_goes_on(place: Place) -> None:

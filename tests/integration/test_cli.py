@@ -98,7 +98,11 @@ def test_an_error_is_an_object_too(place: Place) -> None:
     assert ran.err.startswith("daplug-supervise: ")
     place.write("tasks: {a: {comand: [x]}}", "bad.yaml")
     error = place.run("run", "bad.yaml", "--json").json()["error"]
-    assert (error["code"], error["problems"][0]["field"], error["problems"][0]["line"]) == ("plan", "tasks.a.comand", 1)
+    assert (error["code"], error["problems"][0]["field"], error["problems"][0]["line"]) == (
+        "plan",
+        "tasks.a.comand",
+        1,
+    )
 
 
 def test_a_plan_as_the_first_word_is_run(place: Place) -> None:
@@ -106,7 +110,11 @@ def test_a_plan_as_the_first_word_is_run(place: Place) -> None:
     ran = place.run(place.write(text, "plan.yaml"))
     assert (ran.code, ran.out.splitlines()[0]) == (0, "Run short-1 of plan short: FINISHED")
     again = place.run("run", "plan.yaml", "--quiet")
-    assert (again.code, again.err, again.out.splitlines()[0]) == (0, "", "Run short-2 of plan short: FINISHED")
+    assert (again.code, again.err, again.out.splitlines()[0]) == (
+        0,
+        "",
+        "Run short-2 of plan short: FINISHED",
+    )
 
 
 def test_progress_is_one_plain_line_an_event_and_never_on_standard_output(place: Place) -> None:

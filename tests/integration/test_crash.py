@@ -112,7 +112,11 @@ def test_ten_kills_at_random_moments(place: Place) -> None:
     """Thirty tasks over three pools; whatever is killed when, each does its work exactly once."""
     chance = random.Random(20261121)
     work = MARKING + "sleep 0.15; " + 'echo "$DAPLUG_TASK" >> effects'
-    providers = {"p": Provider(worker="command", parallel=3), "q": POOL, "r": Provider(worker="command", parallel=1)}
+    providers = {
+        "p": Provider(worker="command", parallel=3),
+        "q": POOL,
+        "r": Provider(worker="command", parallel=1),
+    }
     names = [f"t{number:02}" for number in range(30)]
     tasks = {}
     for number, name in enumerate(names):

@@ -37,14 +37,22 @@ async def test_events_come_in_order_each_once_and_end_with_the_run(place: Place)
     async with Supervisor(place.state) as supervisor:
         run = await supervisor.submit(plan_of({"a": sh("true"), "b": sh("true", "a")}))
         with anyio.fail_after(20):
-            async for entry in run.events():
-                seen.append(entry)
+            seen.extend([entry async for entry in run.events()])
     assert [entry for entry in place.entries() if entry.run == run.id][-len(seen) :] == seen
     assert [entry.event.kind for entry in seen if entry.event.kind in ("landed", "run_finished")] == [
         "landed",
         "landed",
         "run_finished",
     ]
+
+
+async def test_events_of_a_run_that_is_over_are_none_and_do_not_wait(place: Place) -> None:
+    async with Supervisor(place.state) as supervisor:
+        run = await supervisor.submit(plan_of({"a": sh("true")}))
+        await ended(run)
+        await anyio.wait_all_tasks_blocked()
+        with anyio.fail_after(20):
+            assert [entry async for entry in run.events()] == []
 
 
 async def test_what_an_event_says_is_on_disk_when_it_is_told(place: Place) -> None:
@@ -84,7 +92,7 @@ class TheirsError(Exception):
 
 
 async def test_an_error_in_the_body_comes_out_as_it_is_and_agents_live_on(place: Place) -> None:
-    with pytest.raises(TheirsError) as caught:
+    with pytest.raises(TheirsError) as caught:  # noqa: PT012
         async with Supervisor(place.state) as supervisor:
             await supervisor.submit(HOLDING)
             await reached(place.lines, "a at work")
@@ -231,3 +239,11 @@ async def test_an_unknown_worker_is_refused(place: Place) -> None:
         with pytest.raises(UsageError, match="there is no worker 'theirs'"):
             await supervisor.submit(THEIRS)
         assert supervisor.state.runs == {}
+
+
+async def test_a_report_that_cannot_be_written_does_not_end_the_run_badly(place: Place) -> None:
+    line = "rm -rf .daplug/runs/p-1; touch .daplug/runs/p-1"
+    async with Supervisor(place.state) as supervisor:
+        report = await ended(await supervisor.submit(plan_of({"a": sh(line)})))
+        assert (report.state, report.counts["done"]) == ("finished", 1)
+    assert place.events(ev.RunFinished) == [ev.RunFinished()]

@@ -75,9 +75,9 @@ def send(place: Place, command: Command, name: str = "") -> None:
 
 
 def answered(place: Place, count: int) -> list[ev.CommandAnswered]:
-    return until(
-        lambda: (found := place.events(ev.CommandAnswered)) and len(found) >= count and found, "answers"
-    )
+    """The answers, once there are so many."""
+    until(lambda: len(place.events(ev.CommandAnswered)) >= count, f"{count} answers")
+    return place.events(ev.CommandAnswered)
 
 
 def test_the_same_command_twice_counts_once(place: Place) -> None:
@@ -127,7 +127,10 @@ def test_commands_that_waited_are_carried_out_by_the_next_supervisor(place: Plac
     (place.state / "inbox" / "torn.json").write_bytes(b'{"id": "torn", "ve')
     place.go()
     assert place.run("plan.json").code == 0
-    assert [(answer.id, answer.applied) for answer in answered(place, 2)] == [("torn", False), ("waited", True)]
+    assert [(answer.id, answer.applied) for answer in answered(place, 2)] == [
+        ("torn", False),
+        ("waited", True),
+    ]
     assert place.statuses() == {"a": "done", "b": "skipped", "c": "done"}
 
 

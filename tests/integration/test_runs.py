@@ -10,7 +10,15 @@ import anyio
 import pytest
 from cli import HOLD, MARKING, Place, alive, ended, happened, opened, plan_of, reached, sh
 
-from daplug_supervisor import HaltedError, NotPossibleError, Plan, PlanError, RunHandle, Supervisor, UsageError
+from daplug_supervisor import (
+    HaltedError,
+    NotPossibleError,
+    Plan,
+    PlanError,
+    RunHandle,
+    Supervisor,
+    UsageError,
+)
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.commands import Command
 
@@ -144,7 +152,11 @@ async def test_a_halt_by_a_person_holds_until_a_person_resumes(place: Place) -> 
         place.go()
         report = await ended(run)
         assert report.halt is not None
-        assert (report.halt.requested_by, report.halt.reason, report.halt.running) == ("command", "lunch", ("a",))
+        assert (report.halt.requested_by, report.halt.reason, report.halt.running) == (
+            "command",
+            "lunch",
+            ("a",),
+        )
         with pytest.raises(HaltedError, match="lunch"):
             await supervisor.submit(plan_of({"a": sh(MARKING + HOLD), "b": sh(MARKING, "a")}))
         [run] = await supervisor.resume("p-1")
@@ -185,7 +197,11 @@ async def test_a_lost_attempt_is_tried_again_without_using_up_a_try(place: Place
         report = await ended(run)
         assert place.processes(attempts=True) == []
     task = place.task("a")
-    assert (task.status, task.tries, task.remedy) == ("stuck", 0, "find out what kills it, then retry the task")
+    assert (task.status, task.tries, task.remedy) == (
+        "stuck",
+        0,
+        "find out what kills it, then retry the task",
+    )
     assert [past.result.outcome.kind for past in task.past] == ["lost"] * 3
     assert report.failures[0].kind == "lost"
 

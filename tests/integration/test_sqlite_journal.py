@@ -19,9 +19,11 @@ import pytest
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.errors import JournalError
+from daplug_supervisor.journal import reader as reading
 from daplug_supervisor.journal import sqlite
 from daplug_supervisor.journal.reader import APPLICATION_ID, SCHEMA_VERSION, ReadOnlyJournal
 from daplug_supervisor.journal.sqlite import SqliteJournal
+from daplug_supervisor.ports import RunMark
 from daplug_supervisor.testing import check_journal
 
 
@@ -206,6 +208,20 @@ async def test_readers_read_while_the_writer_writes(path: Path) -> None:
     assert sorted(found, key=len) == found
     with closing(ReadOnlyJournal(path)) as reader:
         assert (reader.last_seq(), reader.damage()) == (40, [])
+        assert reader.runs() == []
+
+
+async def test_readers_read_page_by_page(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "PAGE", 10)
+    async with opened(path) as journal:
+        for number in range(25):
+            journal.append("ab"[number % 2], 1.0, note(str(number)))
+        _, durable = journal.append("b", 1.0, [ev.RunStarted()])
+        await durable.wait()
+    with closing(ReadOnlyJournal(path)) as reader:
+        assert [entry.seq for entry in reader.read(None)] == list(range(1, 27))
+        assert [entry.seq for entry in reader.read("a", after=5)] == list(range(7, 27, 2))
+        assert reader.runs() == [RunMark("b", 26, finished=False)]
 
 
 @pytest.mark.parametrize("turns", range(4))

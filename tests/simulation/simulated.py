@@ -51,8 +51,17 @@ class Simulation:
         self.tokens += 1
         return f"token{self.tokens}"
 
-    def live(self, crash_at: int | None = None, meanwhile: Meanwhile | None = None) -> bool:
-        """One life of a supervisor. True if the run has ended, False if it was killed before."""
+    def live(
+        self,
+        crash_at: int | None = None,
+        meanwhile: Meanwhile | None = None,
+        *,
+        crash_on_leaving: bool = False,
+    ) -> bool:
+        """One life of a supervisor. True if the run has ended, False if it was killed before.
+
+        How many steps leaving takes may differ by one, for anyio cancels scopes in the order of their addresses.
+        """
         self.journal = MemoryJournal(self.durable)
         loop = VirtualLoop(self.seed + self.crashes, start=self.time, crash_at=crash_at)
         supervisor: list[Supervisor] = []
@@ -74,6 +83,8 @@ class Simulation:
                     tasks.start_soon(meanwhile, entered, self.world)
                 if not any(mark.finished for mark in entered.marks):
                     await (await entered.submit(self.plan)).wait()
+                if not crash_on_leaving:
+                    loop.crash_at = None
                 tasks.cancel_scope.cancel()
 
         try:

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -17,12 +19,12 @@ from daplug_supervisor.formats import planyaml
 A = "tasks: {a: {command: [x]}}"
 
 
-def loads(text, file="plan.yaml", name="plan", processors=4):
+def loads(text: Any, file: Any = "plan.yaml", name: Any = "plan", processors: Any = 4) -> Any:
     data = text.encode() if isinstance(text, str) else text
     return planyaml.loads(data, file=file, default_name=name, processors=processors)
 
 
-def problems(text, file="plan.yaml"):
+def problems(text: Any, file: Any = "plan.yaml") -> Any:
     with pytest.raises(PlanError) as caught:
         loads(text, file)
     for problem in caught.value.problems:
@@ -32,7 +34,7 @@ def problems(text, file="plan.yaml"):
     return caught.value.problems
 
 
-def both(yaml_text):
+def both(yaml_text: Any) -> Any:
     """The same plan from YAML and from JSON."""
     return loads(yaml_text), loads(json.dumps(yaml.safe_load(yaml_text)), file="plan.json")
 
@@ -71,7 +73,7 @@ tasks:
 """
 
 
-def test_defaults_are_written_into_the_tasks():
+def test_defaults_are_written_into_the_tasks() -> None:
     for plan in both(FULL):
         db, api, notes = plan.tasks.values()
         assert (plan.name, plan.version, plan.on_failure, plan.timeout) == ("add-oauth", 1, "halt", 10800.0)
@@ -95,12 +97,12 @@ def test_defaults_are_written_into_the_tasks():
         assert plan.providers["opencode"].options == {"a": [1, 2.5, None, True, "text", {"b": "c"}]}
 
 
-def test_yaml_and_json_give_the_same_plan():
+def test_yaml_and_json_give_the_same_plan() -> None:
     one, other = both(FULL)
     assert one == other
 
 
-def test_equal_defaults_are_shared():
+def test_equal_defaults_are_shared() -> None:
     plan = loads("defaults: {retry: {attempts: 9}}\ntasks: {a: {command: [x]}, b: {command: [x]}}")
     assert plan.tasks["a"].retry is plan.tasks["b"].retry
 
@@ -135,11 +137,11 @@ def test_equal_defaults_are_shared():
         ),
     ],
 )
-def test_providers(text, providers):
+def test_providers(text: Any, providers: Any) -> None:
     assert loads(text).providers == providers
 
 
-def test_a_default_model_stays_with_its_provider():
+def test_a_default_model_stays_with_its_provider() -> None:
     plan = loads(
         "defaults: {provider: codex, model: codex-high, timeout: 5}\n"
         "tasks: {a: {prompt: x}, b: {prompt: x, provider: gemini}, c: {prompt: x, provider: codex, model: m}}"
@@ -148,7 +150,7 @@ def test_a_default_model_stays_with_its_provider():
     assert [task.timeout for task in plan.tasks.values()] == [5.0, 5.0, 5.0]
 
 
-def test_texts_are_taken_as_they_are_written():
+def test_texts_are_taken_as_they_are_written() -> None:
     plan = loads(
         "name: 1e3\ndefaults: {provider: codex}\n"
         "tasks: {001: {prompt: 012, title: no}, 0x1: {prompt: 1.0, needs: [001], owner: 2001-01-01, base: ~~}"
@@ -193,18 +195,18 @@ def test_texts_are_taken_as_they_are_written():
         ("!!seq []", []),
     ],
 )
-def test_scalars_follow_yaml_1_2(text, value):
+def test_scalars_follow_yaml_1_2(text: Any, value: Any) -> None:
     plan = loads(f"providers: {{p: {{options: {{v: {text} }}}}}}\n{A}")
     found = plan.providers["p"].options["v"]
     assert (found, type(found)) == (value, type(value))
 
 
-def test_null_leaves_a_field_unset():
+def test_null_leaves_a_field_unset() -> None:
     plan = loads("defaults: {cli: claude}\ntasks: {a: {prompt: x, cli: null, provider: codex, timeout: ~}}")
     assert (plan.tasks["a"].cli, plan.tasks["a"].timeout) == (None, None)
 
 
-def test_yaml_in_braces_is_yaml_unless_it_is_named_json():
+def test_yaml_in_braces_is_yaml_unless_it_is_named_json() -> None:
     assert loads("{tasks: {a: {command: [x]}}}").tasks
     assert "not valid JSON" in problems("{tasks: {a: {command: [x]}}}", "plan.json")[0].message
     assert loads("\ufeff" + json.dumps({"tasks": {"a": {"command": ["x"]}}})).tasks
@@ -214,7 +216,7 @@ def test_yaml_in_braces_is_yaml_unless_it_is_named_json():
 @pytest.mark.parametrize(
     ("stem", "name"), [("a b", "a-b"), ("..", "plan"), ("ünï", "n"), ("x" * 99, "x" * 64), ("_a_", "a")]
 )
-def test_the_default_name_fits(stem, name):
+def test_the_default_name_fits(stem: Any, name: Any) -> None:
     assert loads(A, name=stem).name == name
 
 
@@ -227,7 +229,7 @@ def test_the_default_name_fits(stem, name):
         {"command": ["x"], "retry": {"backoff": "1m"}, "estimate": "2h"},
     ],
 )
-def test_json_read_the_slow_way_means_the_same(task):
+def test_json_read_the_slow_way_means_the_same(task: Any) -> None:
     document = {"tasks": {"a": task}, "providers": {"p": {"options": {"deep": [[{}]]}}}}
     plan = loads(json.dumps(document), "plan.json")
     assert plan.tasks["a"].command == tuple(task["command"])
@@ -237,7 +239,7 @@ def test_json_read_the_slow_way_means_the_same(task):
 
 
 @pytest.mark.parametrize("size", [planyaml.MAX_YAML_BYTES, planyaml.MAX_JSON_BYTES])
-def test_size_is_checked_before_reading(tmp_path, size):
+def test_size_is_checked_before_reading(tmp_path: Path, size: Any) -> None:
     is_json = size == planyaml.MAX_JSON_BYTES
     path = tmp_path / ("big.json" if is_json else "big.yaml")
     with path.open("wb") as file:
@@ -249,7 +251,7 @@ def test_size_is_checked_before_reading(tmp_path, size):
             loads(b" " * (size + 1))
 
 
-def test_load(tmp_path):
+def test_load(tmp_path: Path) -> None:
     path = tmp_path / "my plan.yaml"
     path.write_text(A)
     plan = planyaml.load(path, processors=0)
@@ -268,7 +270,7 @@ def test_load(tmp_path):
         ("file/plan.yaml", "cannot be read: Not a directory"),
     ],
 )
-def test_what_is_no_plan_file(tmp_path, name, message):
+def test_what_is_no_plan_file(tmp_path: Path, name: Any, message: Any) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "file").write_text("")
     with pytest.raises(PlanError) as caught:
@@ -279,7 +281,7 @@ def test_what_is_no_plan_file(tmp_path, name, message):
     assert problem.file.isprintable()
 
 
-def test_json_does_not_import_yaml():
+def test_json_does_not_import_yaml() -> None:
     code = (
         "import sys; from daplug_supervisor.formats import planyaml\n"
         'plan = b\'{"tasks": {"a": {"command": ["x"]}}}\'\n'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 import yaml
@@ -13,12 +14,12 @@ from daplug_supervisor.formats import checks, findings, nodes, planyaml
 A = "tasks: {a: {command: [x]}}"
 
 
-def loads(text, file="plan.yaml", name="plan", processors=4):
+def loads(text: Any, file: Any = "plan.yaml", name: Any = "plan", processors: Any = 4) -> Any:
     data = text.encode() if isinstance(text, str) else text
     return planyaml.loads(data, file=file, default_name=name, processors=processors)
 
 
-def problems(text, file="plan.yaml"):
+def problems(text: Any, file: Any = "plan.yaml") -> Any:
     with pytest.raises(PlanError) as caught:
         loads(text, file)
     for problem in caught.value.problems:
@@ -278,7 +279,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("text", "expected"), WRONG, ids=[repr(text)[:50] for text, _ in WRONG])
-def test_wrong_plans(text, expected):
+def test_wrong_plans(text: Any, expected: Any) -> None:
     found = problems(text)
     assert [(one.line, one.column, one.field) for one in found] == [place[:3] for place in expected]
     for problem, (*_, message, remedy) in zip(found, expected, strict=True):
@@ -333,18 +334,18 @@ WRONG_JSON = [
 
 
 @pytest.mark.parametrize(("text", "expected"), WRONG_JSON, ids=[repr(text)[:50] for text, _ in WRONG_JSON])
-def test_wrong_json_plans(text, expected):
+def test_wrong_json_plans(text: Any, expected: Any) -> None:
     found = problems(text, "plan.json")
     assert [(one.line, one.column, one.field) for one in found] == [place[:3] for place in expected]
     for problem, (*_, message) in zip(found, expected, strict=True):
         assert message in problem.message
 
 
-def test_too_many_values(monkeypatch):
+def test_too_many_values(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nodes, "MAX_VALUES", 10)
     assert "more than 10 values" in problems("tasks: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]")[0].message
     # A JSON plan that is too large for a tree: the first problems, without their places.
-    wrong = {"tasks": {"a": {"command": ["x"], "needs": ["b"]}, "c": {"command": ["x"]}}}
+    wrong: dict[str, Any] = {"tasks": {"a": {"command": ["x"], "needs": ["b"]}, "c": {"command": ["x"]}}}
     (problem,) = problems(json.dumps(wrong), "plan.json")
     assert (problem.line, problem.field) == (0, "tasks.a.needs.0")
     wrong["tasks"]["c"]["command"] = 5
@@ -353,20 +354,20 @@ def test_too_many_values(monkeypatch):
     assert "Expected `array | null`" in problem.message
 
 
-def test_too_many_tasks(monkeypatch):
+def test_too_many_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "MAX_TASKS", 1)
     (problem,) = problems("tasks: {a: {command: [x]}, b: {command: [x]}}")
     assert "2 tasks: at most 1" in problem.message
 
 
-def test_too_many_problems_end_with_a_hint():
+def test_too_many_problems_end_with_a_hint() -> None:
     for text in ("\n".join(f"x{n}: 1" for n in range(2000)), "x: 1\n" * 2000):
         found = problems(text)
         assert len(found) == findings.MAX_PROBLEMS + 1
         assert "there may be more" in found[-1].message
 
 
-def test_suggestions_stay_cheap():
+def test_suggestions_stay_cheap() -> None:
     names = [f"t{n:05}" for n in range(3000)]
     tasks = {name: {"command": ["x"]} for name in names}
     tasks["last"] = {"command": ["x"], "needs": [f"t{n:05}x" for n in range(60)]}
@@ -376,19 +377,19 @@ def test_suggestions_stay_cheap():
     assert findings.choice("x", [], findings.Nearest([])) == "there are none"
 
 
-def test_a_long_cycle_is_shortened():
+def test_a_long_cycle_is_shortened() -> None:
     tasks = {f"t{n}": {"command": ["x"], "needs": [f"t{(n + 1) % 500}"]} for n in range(500)}
     (problem,) = problems(json.dumps({"tasks": tasks}), "plan.json")
     assert "t0 -> t1 -> " in problem.message
     assert "-> t10 -> (489 more) -> t0" in problem.message
 
 
-def test_many_cycles_are_reported_up_to_a_limit():
+def test_many_cycles_are_reported_up_to_a_limit() -> None:
     tasks = {f"t{n}": {"command": ["x"], "needs": [f"t{n ^ 1}"]} for n in range(60)}
     assert len(problems(json.dumps({"tasks": tasks}), "plan.json")) == 10
 
 
-def test_a_mistake_is_reported_once():
+def test_a_mistake_is_reported_once() -> None:
     text = "tasks: {a: {promt: x}, b: {command: 5, needs: [a]}, c: {prompt: [], provider: {}, timeout: x}}"
     assert [one.field for one in problems(text)] == [
         "tasks.a.promt",
@@ -399,14 +400,14 @@ def test_a_mistake_is_reported_once():
     ]
 
 
-def test_hostile_texts_are_escaped_everywhere():
+def test_hostile_texts_are_escaped_everywhere() -> None:
     with pytest.raises(PlanError) as caught:
         loads('"\\e[31m\\u202e": 1\ntasks: {a: {timeout: "\\e]0;x\\a"}}', file="a\nb\x1b.yaml")
     assert all(line.isprintable() for line in str(caught.value).split("\n"))
     assert str(caught.value).startswith("a\\nb\\x1b.yaml:1:1: ")
 
 
-def test_without_the_c_library(monkeypatch):
+def test_without_the_c_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(yaml, "CSafeLoader")
     assert loads("name: x\ntasks: {a: {command: [x]}}").name == "x"
     for text, expected in WRONG:

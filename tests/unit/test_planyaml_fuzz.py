@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import msgspec
 import pytest
@@ -81,7 +82,7 @@ documents = st.fixed_dictionaries(
 )
 
 
-def outcome(text, file):
+def outcome(text: Any, file: Any) -> Any:
     try:
         plan = planyaml.loads(text, file=file, default_name="x", processors=2)
     except PlanError as error:
@@ -93,7 +94,7 @@ def outcome(text, file):
     return [(one.field, one.message) for one in problems]
 
 
-def complete(plan):
+def complete(plan: Any) -> Any:
     assert msgspec.convert(msgspec.to_builtins(plan), Plan) == plan
     assert msgspec.json.decode(msgspec.json.encode(plan), type=Plan) == plan
     needs = {name: task.needs for name, task in plan.tasks.items()}
@@ -108,13 +109,13 @@ def complete(plan):
 @example(b"? ? a\n: b\n? [c]: d\n")
 @example(b"- &a [*a]\n- !!float nan\n- ! x\n")
 @pytest.mark.parametrize("file", ["x.yaml", "x.json"])
-def test_any_text(file, text):
+def test_any_text(file: Any, text: Any) -> None:
     outcome(text, file)
 
 
 @SHORT
 @given(documents)
-def test_json_is_yaml(document):
+def test_json_is_yaml(document: Any) -> None:
     text = json.dumps(document)
     as_json = outcome(text.encode(), "x.json")
     # The comment keeps it from being read as JSON.
@@ -123,6 +124,6 @@ def test_json_is_yaml(document):
 
 @SHORT
 @given(st.lists(st.sampled_from('[]{},:"ab1 \n'), max_size=25).map("".join))
-def test_any_brackets(text):
+def test_any_brackets(text: Any) -> None:
     outcome(text.encode(), "x.json")
     outcome(text.encode(), "x.yaml")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ FILES = [
 
 
 @pytest.fixture
-def root(tmp_path):
+def root(tmp_path: Path) -> Any:
     for name in FILES:
         path = tmp_path / "prompts" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,13 +65,13 @@ def root(tmp_path):
         (["notes"], ["notes"]),
     ],
 )
-def test_selection(root, selectors, expected):
+def test_selection(root: Any, selectors: Any, expected: Any) -> None:
     found = select(selectors, root)
     assert [str(one.path.relative_to(root / "prompts").with_suffix("")) for one in found] == expected
     assert all(one.path.is_absolute() for one in found)
 
 
-def test_what_a_prompt_says(root):
+def test_what_a_prompt_says(root: Any) -> None:
     path = root / "prompts" / "providers" / "deep" / "020-deep.md"
     assert select(["20"], root) == [
         Prompt("020", "providers/deep", "deep", path, "About providers/deep/020-deep.md")
@@ -84,7 +85,7 @@ def test_what_a_prompt_says(root):
     assert select(["other.md"], root)[0].title == "other"
 
 
-def test_paths_are_absolute_for_a_relative_root(root, monkeypatch):
+def test_paths_are_absolute_for_a_relative_root(root: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(root)
     (found,) = select(["providers/10"], Path())
     assert (found.path, found.folder) == (root / "prompts" / "providers" / "010-codex.md", "providers")
@@ -117,7 +118,7 @@ def test_paths_are_absolute_for_a_relative_root(root, monkeypatch):
         (["providers/"], ["no prompt 'providers/'"]),
     ],
 )
-def test_selection_fails_as_a_whole(root, selectors, parts):
+def test_selection_fails_as_a_whole(root: Any, selectors: Any, parts: Any) -> None:
     with pytest.raises(UsageError) as caught:
         select(selectors, root)
     assert str(caught.value).isprintable()
@@ -125,7 +126,7 @@ def test_selection_fails_as_a_whole(root, selectors, parts):
         assert part in str(caught.value)
 
 
-def test_without_prompts(tmp_path):
+def test_without_prompts(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no folder 'prompts'"):
         select(["1"], tmp_path)
     (tmp_path / "prompts").mkdir()
@@ -133,14 +134,14 @@ def test_without_prompts(tmp_path):
         select(["1"], tmp_path)
 
 
-def test_long_lists_of_candidates_are_cut(root):
+def test_long_lists_of_candidates_are_cut(root: Any) -> None:
     for number in range(100, 130):
         (root / "prompts" / f"{number}-more.md").write_text("x")
     with pytest.raises(UsageError, match="and 11 more"):
         select(["more"], root)
 
 
-def test_hostile_names(root):
+def test_hostile_names(root: Any) -> None:
     (root / "prompts" / "031-a\nb\x1b[31m\u202e.md").write_text("x")
     (root / "prompts" / "032-a\nb.md").write_text("x")
     with pytest.raises(UsageError) as caught:
@@ -151,7 +152,7 @@ def test_hostile_names(root):
     assert list(plan.tasks) == ["031-a-b-31m", "032-a-b"]
 
 
-def test_names_that_are_not_utf8(root):
+def test_names_that_are_not_utf8(root: Any) -> None:
     name = os.fsdecode(b"033-\xff.md")
     try:
         (root / "prompts" / name).write_text("x")
@@ -162,14 +163,14 @@ def test_names_that_are_not_utf8(root):
 
 
 @pytest.mark.parametrize("prompt", ["2", "002", "prompts/002-second-thing.md", "second", " 2 "])
-def test_resolve(root, prompt):
+def test_resolve(root: Any, prompt: Any) -> None:
     assert resolve(prompt, root) == root / "prompts" / "002-second-thing.md"
     assert resolve(str(root / "prompts" / "002-second-thing.md"), Path("/")).name == "002-second-thing.md"
     with pytest.raises(UsageError, match="no prompt '4'"):
         resolve("4", root)
 
 
-def test_read(root):
+def test_read(root: Any) -> None:
     path = root / "prompts" / "001-first.md"
     path.write_bytes(b"\xef\xbb\xbfHello")
     assert read(path) == "Hello"
@@ -183,7 +184,7 @@ def test_read(root):
         (None, "is not a file"),
     ],
 )
-def test_what_cannot_be_read(root, content, message):
+def test_what_cannot_be_read(root: Any, content: Any, message: Any) -> None:
     path = root / "prompts" / "044-bad.md"
     if content is not None:
         path.write_bytes(content)
@@ -191,18 +192,18 @@ def test_what_cannot_be_read(root, content, message):
         read(path)
 
 
-def test_what_the_system_cannot_open(root):
+def test_what_the_system_cannot_open(root: Any) -> None:
     with pytest.raises(UsageError, match="cannot be read: File name too long"):
         read(root / ("x" * 300))
 
 
-def test_a_heading_is_found_in_linear_time(root):
+def test_a_heading_is_found_in_linear_time(root: Any) -> None:
     path = root / "prompts" / "001-first.md"
     path.write_text(("# " + " " * 300_000 + "\n") * 3 + "#" * 90_000 + "\n# " + "x #" * 1000)
     assert len(select(["1"], root)[0].title) == 200
 
 
-def test_to_plan(root):
+def test_to_plan(root: Any) -> None:
     plan = to_plan(
         select(["1", "providers/10"], root),
         model="codex-high",
@@ -236,14 +237,14 @@ def test_to_plan(root):
     )
 
 
-def test_task_ids_are_unique():
+def test_task_ids_are_unique() -> None:
     paths = ["/a/001-x.md", "/b/001-X.md", "/c/001-x.md", f"/d/{'y' * 80}.md", f"/e/{'y' * 80}.md", "/f/ü.md"]
     plan = to_plan([Prompt("", "", "x", Path(path), "T") for path in paths], model="a/b c")
     assert list(plan.tasks) == ["001-x", "001-X-2", "001-x-3", "y" * 64, "y" * 62 + "-2", "prompt"]
     assert plan.providers == {"a-b-c": Provider("a/b c")}
 
 
-def test_impossible_plans(root):
+def test_impossible_plans(root: Any) -> None:
     with pytest.raises(PlanError, match="no tasks"):
         to_plan([], model="codex")
     with pytest.raises(PlanError, match="add cli: claude"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import msgspec
 import pytest
@@ -36,7 +37,7 @@ tasks:
   c: {needs: [a, b], command: [make, all], cwd: /, owner: me, grace: 0}
 """,
 ]
-TYPES = {
+TYPES: dict[str, Any] = {
     "object": dict,
     "array": list,
     "string": str,
@@ -47,7 +48,7 @@ TYPES = {
 }
 
 
-def fits(value, schema, definitions):  # noqa: PLR0911 - one return a keyword
+def fits(value: Any, schema: Any, definitions: Any) -> Any:  # noqa: PLR0911 - one return a keyword
     """Whether a value fits the part of JSON Schema that we use."""
     if "$ref" in schema:
         return fits(value, definitions[schema["$ref"].rsplit("/", 1)[1]], definitions)
@@ -72,7 +73,7 @@ def fits(value, schema, definitions):  # noqa: PLR0911 - one return a keyword
     return schema.get("minimum", value) <= (value or 0) <= schema.get("maximum", value) if value else True
 
 
-def fits_object(value, schema, definitions):
+def fits_object(value: Any, schema: Any, definitions: Any) -> Any:
     required = all(key in value for key in schema.get("required", ()))
     one_of = sum(all(key in value for key in one["required"]) for one in schema.get("oneOf", ()))
     neither = "not" in schema and all(key in value for key in schema["not"]["required"])
@@ -87,19 +88,19 @@ def fits_object(value, schema, definitions):
     return True
 
 
-def accepted(value):
+def accepted(value: Any) -> Any:
     schema = json_schema()
     return fits(value, schema, schema["$defs"])
 
 
 @pytest.mark.parametrize("text", EXAMPLES)
-def test_examples_fit_the_schema_and_load(text):
+def test_examples_fit_the_schema_and_load(text: Any) -> None:
     assert accepted(yaml.safe_load(text))
     assert planyaml.loads(text.encode(), file="x.yaml", default_name="x", processors=1).tasks
 
 
 @pytest.mark.parametrize("plan", [PlanFile, Plan])
-def test_a_complete_plan_is_a_plan_file_too(plan):
+def test_a_complete_plan_is_a_plan_file_too(plan: Any) -> None:
     read = planyaml.loads(EXAMPLES[1].encode(), file="x.yaml", default_name="x", processors=1)
     again = msgspec.json.encode(msgspec.convert(msgspec.to_builtins(read), plan))
     assert accepted(json.loads(again))
@@ -121,11 +122,11 @@ def test_a_complete_plan_is_a_plan_file_too(plan):
         "providers: {p: {parallel: 0.5}}\ntasks: {a: {command: [x]}}",
     ],
 )
-def test_what_the_loader_refuses_does_not_fit(text):
+def test_what_the_loader_refuses_does_not_fit(text: Any) -> None:
     assert not accepted(yaml.safe_load(text))
 
 
-def test_every_field_is_described_by_its_struct():
+def test_every_field_is_described_by_its_struct() -> None:
     schema = json_schema()
     assert schema["$schema"] == DIALECT
     json.dumps(schema)

@@ -1,0 +1,190 @@
+"""The supervisor's end of the sockets to launcher and shims, with the other end in our own hands."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import struct
+from collections.abc import AsyncIterator
+
+import anyio
+import pytest
+import pytest_asyncio
+
+from daplug_supervisor.core.results import Exit
+from daplug_supervisor.errors import LaunchError
+from daplug_supervisor.ports import Identity, Launch
+from daplug_supervisor.processes import shim
+from daplug_supervisor.processes.launch import ShimLauncher, _Shim
+
+NOBODY = Identity(2**22 - 1, 1, "another boot")
+RECORD = b'{"state":"exited","code":3}'.ljust(shim.RECORD_SIZE - 1) + b"\n"
+
+
+class Ends:
+    """A shim of which we play the other end."""
+
+    def __init__(self) -> None:
+        ours, self.theirs = socket.socketpair()
+        self.shim = _Shim(NOBODY, [ours.detach()])
+
+
+@pytest_asyncio.fixture
+async def ends() -> AsyncIterator[Ends]:
+    made = Ends()
+    yield made
+    made.shim.close()
+    made.theirs.close()
+
+
+def launch(directory: str = "/none", **env: str) -> Launch:
+    return Launch(directory, ("true",), "/", env)
+
+
+async def test_a_record_in_pieces_is_put_together(ends: Ends) -> None:
+    attached = ends.shim.open(launch())
+    for piece in (RECORD[:1], RECORD[1:700], RECORD[700:]):
+        ends.theirs.send(piece)
+        await anyio.sleep(0.01)
+    assert await attached.wait() == Exit(3)
+    again = ends.shim.open(launch())
+    ends.theirs.send(RECORD)
+    assert await again.wait() == Exit(3)
+
+
+async def test_a_shim_that_dies_in_the_middle_of_its_record_has_only_what_is_on_disk(ends: Ends) -> None:
+    attached = ends.shim.open(launch())
+    ends.theirs.send(RECORD[:100])
+    ends.theirs.close()
+    assert await attached.wait() is None
+    assert ends.shim.ended
+    ends.shim.stop()
+    assert not ends.shim.asked
+
+
+async def test_a_record_that_nobody_waits_for_is_nothing(ends: Ends) -> None:
+    ends.theirs.send(RECORD)
+    await anyio.sleep(0.01)
+    ends.theirs.close()
+    await anyio.sleep(0.01)
+    assert ends.shim.ended
+
+
+async def test_a_reset_is_an_end(ends: Ends) -> None:
+    attached = ends.shim.open(launch())  # never read by the other side, which makes its end a reset
+    ends.theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    ends.theirs.close()
+    assert await attached.wait() is None
+
+
+async def test_being_woken_for_nothing_is_nothing(ends: Ends) -> None:
+    ends.shim._on_record()
+    assert not ends.shim.ended
+
+
+async def test_a_message_that_is_larger_than_the_socket_gets_there_whole(ends: Ends) -> None:
+    ends.shim.open(launch(LARGE="x" * 3_000_000))
+    ends.shim._send(b"")  # while it is full
+    size = int.from_bytes(ends.theirs.recv(shim.HEAD_SIZE), "big")
+    received = 0
+    with anyio.fail_after(10):
+        while received < size:
+            with contextlib.suppress(BlockingIOError):
+                received += len(ends.theirs.recv(100_000, socket.MSG_DONTWAIT))
+            await anyio.sleep(0)
+    assert received == size > 3_000_000
+
+
+async def test_a_shim_that_dies_before_it_has_read_its_message(ends: Ends) -> None:
+    ends.theirs.close()
+    assert await ends.shim.open(launch()).wait() is None
+
+
+class Played(ShimLauncher):
+    """A launcher whose process we play."""
+
+    async def open(self) -> None:
+        ours, self.theirs = socket.socketpair()
+        ours.setblocking(False)
+        self._control, self._closed = ours, False
+        asyncio.get_running_loop().add_reader(ours.fileno(), self._on_reply)
+
+    def reply(self) -> None:
+        gate, ours = socket.socketpair()
+        message = b"4194303 1 boot".ljust(shim.REPLY_SIZE)
+        socket.send_fds(self.theirs, [message], [gate.fileno()])
+        gate.close()
+        ours.close()
+
+
+@pytest_asyncio.fixture
+async def played() -> AsyncIterator[Played]:
+    launcher = Played()
+    await launcher.open()
+    yield launcher
+    await launcher.close()
+    launcher.theirs.close()
+
+
+async def test_a_shim_that_nobody_wants_any_more_waits(played: Played) -> None:
+    with anyio.move_on_after(0.01):
+        await played.reserve()
+    played.reply()
+    played.reply()
+    await anyio.sleep(0.01)
+    assert len(played._idle) <= 2
+    await anyio.sleep(0.01)
+    assert played.idle() is None, "they have died since"
+
+
+async def test_a_reply_without_descriptors_is_a_refusal(played: Played) -> None:
+    played.theirs.send(b"1 1 boot".ljust(shim.REPLY_SIZE))
+    await anyio.sleep(0.01)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(refused, played)
+        await anyio.sleep(0.01)
+        played.theirs.send(b"1 1 boot".ljust(shim.REPLY_SIZE))
+
+
+async def refused(launcher: ShimLauncher) -> None:
+    with pytest.raises(LaunchError, match="too many open files"):
+        await launcher.reserve()
+
+
+async def test_a_launcher_that_goes_leaves_word_to_all_who_wait(played: Played) -> None:
+    played._on_reply()  # for nothing
+    first = played._ask()
+    second = played._ask()
+    second.cancel()
+    played.theirs.close()
+    with pytest.raises(LaunchError, match="the launcher is gone"):
+        await first
+    played._on_reply()
+    assert played._control is None
+
+
+async def test_a_launcher_that_resets_is_gone(played: Played) -> None:
+    played._ask().cancel()  # never read by the other side, which makes its end a reset
+    played.theirs.close()
+    await anyio.sleep(0.01)
+    assert played._control is None
+
+
+async def test_a_launcher_that_cannot_be_asked_is_gone(played: Played) -> None:
+    played.theirs.close()
+    with pytest.raises(LaunchError, match="the launcher is gone: Broken pipe"):
+        await played._ask()
+
+
+async def test_opening_can_be_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(*_: object, **__: object) -> None:
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", never)
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    with anyio.move_on_after(0.01) as scope:
+        await ShimLauncher().open()
+    assert scope.cancelled_caught
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208

@@ -1,0 +1,114 @@
+"""Who a process is, and what is left of a shim that was killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from msgspec.structs import replace
+
+from daplug_supervisor.ports import Identity
+from daplug_supervisor.processes import tree
+from daplug_supervisor.processes.tree import MARK_VARIABLE, identity_of, leftovers, lives, sweep
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+NOBODY = Identity(2**22 - 1, 1, tree.boot_id() if sys.platform == "linux" else "-")
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    """A process in a session of its own, with a mark."""
+    environ = os.environ | {MARK_VARIABLE: "the mark"}
+    with subprocess.Popen(["sleep", "1000"], start_new_session=True, env=environ) as process:
+        yield process
+        process.kill()
+
+
+def known(pid: int) -> Identity:
+    found = identity_of(pid)
+    assert found is not None
+    return found
+
+
+def test_a_process_is_its_pid_its_start_and_the_boot(sleeper: subprocess.Popen[bytes]) -> None:
+    identity = known(sleeper.pid)
+    assert identity.pid == sleeper.pid
+    assert identity.boot == tree.boot_id()
+    began = psutil.Process(sleeper.pid).create_time() - psutil.boot_time()
+    assert abs(identity.start / os.sysconf("SC_CLK_TCK") - began) < 2
+    assert lives(identity)
+    assert not lives(replace(identity, start=identity.start + 1))
+    assert not lives(replace(identity, boot="another"))
+    sleeper.kill()
+    os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)
+    assert identity_of(sleeper.pid) == identity
+    assert not lives(identity), "a zombie does not live"
+    sleeper.wait()
+    assert identity_of(sleeper.pid) is None
+    assert not lives(identity)
+
+
+def test_a_name_with_brackets_and_spaces_is_no_trap(tmp_path: Path) -> None:
+    program = tmp_path / "a) S 1 (b"
+    program.symlink_to("/bin/sleep")
+    with subprocess.Popen([str(program), "1000"]) as process:
+        try:
+            assert known(process.pid).start > known(1).start
+        finally:
+            process.kill()
+
+
+def test_what_is_left_is_found_by_session_and_by_mark(sleeper: subprocess.Popen[bytes]) -> None:
+    identity = known(sleeper.pid)
+    assert leftovers(identity, "") == [sleeper.pid]
+    assert leftovers(NOBODY, "the mark") == [sleeper.pid]
+    assert leftovers(NOBODY, "the") == leftovers(NOBODY, "") == []
+    assert leftovers(replace(identity, start=1), "") == [], (
+        "somebody else has the pid, so the session is theirs"
+    )
+    assert leftovers(replace(identity, boot="another"), "") == []
+
+
+def test_we_are_never_swept(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = os.getsid(0)
+    mine = Identity(session, known(session).start, tree.boot_id())
+    monkeypatch.setattr(psutil, "pids", lambda: [os.getpid()])
+    assert leftovers(mine, "") == []
+    assert sweep(mine, "")
+
+
+def test_sweeping_kills_what_is_left_and_nothing_else(sleeper: subprocess.Popen[bytes]) -> None:
+    with subprocess.Popen(["sleep", "1000"], start_new_session=True) as other:
+        try:
+            assert sweep(NOBODY, "the mark")
+            assert sleeper.wait() == -signal.SIGKILL
+            assert other.poll() is None
+        finally:
+            other.kill()
+
+
+def test_what_cannot_be_killed_is_said(
+    sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(signal, "pidfd_send_signal", refused)
+    assert not sweep(NOBODY, "the mark", patience=0.05)
+    assert sleeper.poll() is None
+
+
+def test_whoever_gets_the_pid_in_the_meantime_is_spared(
+    sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list was made, then its process ended and another came to have its pid."""
+    rounds = iter([[sleeper.pid, NOBODY.pid], []])
+    monkeypatch.setattr(tree, "leftovers", lambda *_: next(rounds))
+    assert sweep(NOBODY, "another mark")
+    assert sleeper.poll() is None
