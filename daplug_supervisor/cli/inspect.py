@@ -11,6 +11,9 @@ from daplug_supervisor.cli import options
 from daplug_supervisor.cli.output import print_data, print_json_line, width
 from daplug_supervisor.cli.reading import choose, load_run, reading
 
+_LOOK = 1.0
+"""Seconds between looks at the journal when it is followed and nothing was seen to change."""
+
 
 def now() -> float:
     """UTC seconds."""
@@ -76,11 +79,14 @@ def events(run: str | None, task: str | None, *, follow: bool, as_json: bool, st
                         click.echo(log_text(entry))
             if not follow:
                 return 0
-            wait_for_change(directory.path)
+            wait_for_change(directory.path, _LOOK)
 
 
-def wait_for_change(folder: Path, patience: float = 3600.0) -> None:
-    """Wait until something in a folder is written, or until `patience` seconds are over."""
+def wait_for_change(folder: Path, patience: float) -> None:
+    """Wait until something in a folder is written, or until `patience` seconds are over.
+
+    What is written while the watch is being set up is not seen, so `patience` is the longest delay.
+    """
     import watchfiles  # noqa: PLC0415 (slow to import)
 
     milliseconds = max(1, int(patience * 1000))

@@ -124,7 +124,7 @@ def fresh(parent: Path, name: str) -> Path:
     """A new directory. It stays until all is measured.
 
     ext4 does not give an inode away again for some minutes after its file was removed, and searches a block group
-    for others one by one. So to remove what one run left would slow the next ones down, by far: five times the
+    for others one by one. So to remove what one run left would slow the next ones down, by far: three times the
     processor time was seen.
     """
     return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=parent))

@@ -176,7 +176,7 @@ def targets(workload: str, figures: Figures) -> list[str]:
 
     def say(what: str, value: float | None, most: float) -> None:
         if value is not None:
-            found.append(f"  target: {what} {value:.2f}: {verdict(value, most)}")
+            found.append(f"  target: {what} {value:.3f}: {verdict(value, most)}")
 
     wall_ratio = figures.ratio(OURS, YARDSTICK, wall)
     if workload in ("W1", "W3"):

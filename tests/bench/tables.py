@@ -21,7 +21,7 @@ def verdict(value: float, target: float) -> str:
     """Against a target that must not be exceeded."""
     if value <= target:
         return f"met (at most {target:g})"
-    return f"missed by {value / target:.2f}x (at most {target:g})"
+    return f"missed by {value / target:.3f}x (at most {target:g})"
 
 
 def number(value: float | None, digits: int = 2) -> str:

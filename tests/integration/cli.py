@@ -9,6 +9,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -86,6 +87,7 @@ class Place:
         self.state = self.target / ".daplug"
         self.name = secrets.token_hex(8)
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("DAPLUG", "NO_COLOR"))}
+        self.watchdogs: list[threading.Timer] = []
         self.commands: list[subprocess.Popen[str]] = []
         self.others: list[subprocess.Popen[bytes]] = []
         self.environ = kept | {"HOME": str(self.home), PLACE: self.name, "TERM": "xterm-256color"}
@@ -98,6 +100,8 @@ class Place:
         how: dict[str, Any] = {**pipes, "cwd": self.target, "env": self.environ, "start_new_session": True}
         process = subprocess.Popen([PROGRAM, *words], text=True, errors="surrogateescape", **(how | more))
         self.commands.append(process)
+        self.watchdogs.append(threading.Timer(3 * PATIENCE, process.kill))
+        self.watchdogs[-1].start()
         return process
 
     def run(self, *words: str, **more: Any) -> Ran:
@@ -182,6 +186,8 @@ class Place:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.01)
+        for watchdog in self.watchdogs:
+            watchdog.cancel()
         for process in self.commands:
             process.communicate(timeout=PATIENCE)
         for other in self.others:
