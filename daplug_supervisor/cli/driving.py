@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -35,6 +36,7 @@ _LOOK = 0.2
 
 Begin = Callable[[Supervisor], Awaitable[list[RunHandle]]]
 
+_GC_THRESHOLD = 20_000
 _CODES = {signal.SIGINT: EXIT_INT, signal.SIGTERM: EXIT_TERM, signal.SIGHUP: EXIT_HUP}
 
 
@@ -76,6 +78,9 @@ def drive(make: Callable[[], Supervisor], begin: Begin, *, quiet: bool, as_json:
 
 
 async def _drive(make: Callable[[], Supervisor], begin: Begin, quiet: bool) -> Ending:  # noqa: FBT001 (anyio.run)
+    gc.freeze()  # modules and plan stay: looking at them again and again would find nothing
+    gc.set_threshold(_GC_THRESHOLD)
+    gc.enable()
     ending = Ending()
     with anyio.open_signal_receiver(*_CODES) as signals:
         async with make() as supervisor:

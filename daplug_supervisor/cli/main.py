@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from importlib import import_module
 from pathlib import Path
 
 import click
 
-from daplug_supervisor.errors import EXIT_INT, EXIT_USAGE, SupervisorError
+from daplug_supervisor.errors import EXIT_INT, EXIT_NOT_ALL_DONE, EXIT_USAGE, SupervisorError
 
 COMMANDS = {
     "run": "run:run",
@@ -95,6 +96,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and exit with a documented code."""
+    gc.disable()  # what starts makes no garbage; `driving.drive` turns it on again
     arguments = sys.argv[1:]
     try:
         code = cli.main(args=arguments, prog_name="daplug-supervise", standalone_mode=False)
@@ -109,7 +111,18 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has gone: nothing is left to say
         code = 1
+    except Exception as error:  # noqa: BLE001 (a fault of ours: said as such, with all that helps to find it)
+        code = _fail_unexpectedly(arguments, error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail_unexpectedly(arguments: list[str], error: Exception) -> int:
+    import traceback  # noqa: PLC0415
+
+    traceback.print_exception(error)
+    message = f"a fault in the supervisor itself: {type(error).__name__}: {error}"
+    hint = "nothing that was recorded is lost, and agents live on: run the same command again"
+    return _fail(arguments, "fault", message, EXIT_NOT_ALL_DONE, hint=hint)
 
 
 def _hint(error: click.ClickException) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 
 import click
@@ -18,6 +17,8 @@ def width() -> int:
     """Columns to use: the terminal's, between 80 and 160; 100 where there is no terminal."""
     if not sys.stdout.isatty():
         return 100
+    import shutil  # noqa: PLC0415 (slow to import; only terminals need it)
+
     return max(NARROW, min(WIDE, shutil.get_terminal_size().columns))
 
 

@@ -6,8 +6,6 @@ hash of the attempt's name: reproducible, and the same after a restart.
 
 from __future__ import annotations
 
-from hashlib import sha256
-
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.machine import Status
 from daplug_supervisor.core.model import Run, TaskState
@@ -29,6 +27,8 @@ def attempt_name(run: str, task: str, number: int) -> str:
 
 def fraction(name: str) -> float:
     """A number in (0, 1] that follows from `name` alone."""
+    from hashlib import sha256  # noqa: PLC0415 (slow to import; runs in which nothing fails do without it)
+
     return (int.from_bytes(sha256(name.encode()).digest()[:8]) + 1) / 2**64
 
 

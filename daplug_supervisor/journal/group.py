@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import anyio
+import asyncio
 
 from daplug_supervisor.errors import JournalError
 
@@ -11,7 +11,7 @@ class Group:
     """Events that become durable together, and those who wait for it."""
 
     def __init__(self) -> None:
-        self._done = anyio.Event()
+        self._done = asyncio.Event()
         self._error: JournalError | None = None
 
     def finish(self, error: JournalError | None) -> None:

@@ -6,11 +6,11 @@ array), so that no cancellation can fall between two statements of a transaction
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
-from importlib.resources import files
 from pathlib import Path
 
 import aiosqlite
@@ -40,8 +40,16 @@ _INSERT = """
 INSERT INTO event (seq, run, at, task, kind, version, data)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6 FROM json_each(?)
 """
+_MOST_VALUES = 48
+"""Rows up to which a group is written as values of one statement: faster, and each number is one prepared statement."""
+
+_VALUES = "INSERT INTO event (seq, run, at, task, kind, version, data) VALUES "
+
 MIGRATIONS: dict[int, str] = {}
 """From a schema version to the script that makes the next one of it."""
+
+
+_Row = tuple[int, str, float, str, str, int, str]
 
 
 class SqliteJournal:
@@ -60,7 +68,7 @@ class SqliteJournal:
         self._seq = 0
         self._rows: list[tuple[int, str, float, str, str, int, str]] = []
         self._group = Group()
-        self._wake = anyio.Event()
+        self._wake = asyncio.Event()
         self._closing = False
         self._error: JournalError | None = None
 
@@ -102,7 +110,7 @@ class SqliteJournal:
         for setting in ("journal_mode=WAL", "synchronous=FULL", "fullfsync=1", "checkpoint_fullfsync=1"):
             await db.execute_fetchall(f"PRAGMA {setting}")
         if not tables:
-            script = files("daplug_supervisor.journal").joinpath("schema.sql").read_text()
+            script = Path(__file__).with_name("schema.sql").read_text()
             await db.executescript(
                 f"BEGIN IMMEDIATE; {script} PRAGMA application_id={APPLICATION_ID}; "
                 f"PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
@@ -167,15 +175,15 @@ class SqliteJournal:
                 self._group.finish(None)  # of no events
                 if self._closing:
                     return
-                self._group, self._wake = Group(), anyio.Event()
+                self._group, self._wake = Group(), asyncio.Event()
                 continue
             rows, self._rows = self._rows, []
             group, self._group = self._group, Group()
-            self._wake = anyio.Event()
+            self._wake = asyncio.Event()
             if self._closing:
                 self._wake.set()
             try:
-                await db.execute_insert(_INSERT, (msgspec.json.encode(rows).decode(),))
+                await db.execute_insert(*_statement(rows))
             except BaseException as error:
                 self._fail(JournalError(explain(self._path, error)))
                 group.finish(self._error)
@@ -211,6 +219,13 @@ class SqliteJournal:
             return list(await self._db.execute_fetchall(query, values))
         except sqlite3.Error as error:
             raise JournalError(explain(self._path, error)) from error
+
+
+def _statement(rows: list[_Row]) -> tuple[str, Sequence[object]]:
+    """One statement that writes all rows, and its parameters."""
+    if len(rows) > _MOST_VALUES:
+        return _INSERT, (msgspec.json.encode(rows).decode(),)
+    return _VALUES + ",".join(["(?,?,?,?,?,?,?)"] * len(rows)), [value for row in rows for value in row]
 
 
 def _row(entry: ev.Entry) -> tuple[int, str, float, str, str, int, str]:

@@ -18,10 +18,11 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import anyio.to_thread
+import msgspec
 
 from daplug_supervisor.core.results import Exit
 from daplug_supervisor.errors import LaunchError
@@ -54,7 +55,7 @@ class ShimLauncher:
             LaunchError: it cannot be started.
         """
         ours, theirs = socket.socketpair()
-        program = str(Path(shim.__file__).resolve())
+        program = _program()
         try:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-I", "-S", program, str(theirs.fileno()),
@@ -367,6 +368,15 @@ class _Found:
                 os.kill(self._identity.pid, signal.SIGTERM)
 
 
+def _program() -> str:
+    """The shim's file: compiled, if there is that, or the launcher would compile it anew at every start."""
+    source = Path(shim.__file__).resolve()
+    compiled = getattr(shim, "__cached__", None)
+    if compiled and Path(compiled).is_file():
+        return str(Path(compiled).resolve())
+    return str(source)
+
+
 async def ended(identity: Identity) -> None:
     """Wait until this very process is gone."""
     if not hasattr(os, "pidfd_open"):  # pragma: not on this platform
@@ -417,17 +427,24 @@ def read_record(directory: str) -> Exit | dict[str, Any] | None:
 def read_exit(data: bytes) -> Exit | None:
     """The exit in a record, or None if it is not a complete exit record."""
     try:
-        record = json.loads(data)
-        if record["state"] != "exited":
-            return None
-        code = record.get("code")
-        return Exit(
-            code=None if code is None else int(code),
-            stopped=record.get("stopped", ""),
-            error=str(record.get("error", "")),
-            seconds=float(record.get("seconds", 0.0)),
-            cpu=float(record.get("cpu", 0.0)),
-            max_rss=int(record.get("max_rss", 0)),
-        )
-    except (ValueError, KeyError, TypeError):
+        record = _record.decode(data)
+    except msgspec.DecodeError:
         return None
+    if record.state != "exited":
+        return None
+    return Exit(record.code, record.stopped, record.error, record.seconds, record.cpu, record.max_rss)
+
+
+class _Record(msgspec.Struct):
+    """What a shim leaves."""
+
+    state: str
+    code: int | None = None
+    stopped: Literal["", "request", "deadline"] = ""
+    error: str = ""
+    seconds: float = 0.0
+    cpu: float = 0.0
+    max_rss: int = 0
+
+
+_record = msgspec.json.Decoder(_Record)

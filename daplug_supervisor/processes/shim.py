@@ -39,6 +39,8 @@ _LONGEST_TEXT = 360
 """Characters of a text in a record: with two of them it has to fit into `RECORD_SIZE`."""
 
 ENVIRON = dict(os.environ)
+_BYTES = dict(os.environb)
+"""As bytes, which `posix_spawn` need not encode anew for every agent."""
 
 
 def identify(pid: int) -> tuple[int, str]:
@@ -201,6 +203,8 @@ class Shim:
 
     def claim(self, directory: str, mark: str) -> None:
         """Take the attempt's directory, and the room for its exit record while there still is room."""
+        if directory.endswith("/1"):
+            make_private(directory.rpartition("/")[0])  # a task's first attempt: spares a call that would fail
         make_private(directory)
         self.record = os.open(f"{directory}/{RECORD}", os.O_RDWR | os.O_CREAT, 0o600)
         self.write({"state": "starting", "mark": mark, "shim": os.getpid()})
@@ -216,12 +220,15 @@ class Shim:
     def spawn(self, launch: dict[str, Any]) -> int:
         """Start the agent in a group of its own, with empty input and its output in files."""
         directory, argv = launch["directory"], launch["argv"]
-        environ = {**ENVIRON, **launch["env"]}
+        environ = {
+            **_BYTES,
+            **{os.fsencode(name): os.fsencode(value) for name, value in launch["env"].items()},
+        }
         os.chdir(launch["cwd"])
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         try:
             return os.posix_spawn(
-                find(argv[0], environ),
+                argv[0] if "/" in argv[0] else find(argv[0], {**ENVIRON, **launch["env"]}),
                 argv,
                 environ,
                 file_actions=(
@@ -413,7 +420,8 @@ def _json(record: dict[str, Any]) -> bytes:
 
 
 def _text(value: str) -> str:
-    """A text as JSON, cut so that the record never outgrows its room."""
+    """A text as JSON, cut so that the record never outgrows its room; bytes that are no text become ``?``."""
+    value = value.encode("utf-8", "replace").decode()
     if value.isascii() and value.isprintable() and '"' not in value and "\\" not in value:
         return f'"{value[:_LONGEST_TEXT]}"'
     import json  # noqa: PLC0415

@@ -6,11 +6,10 @@ effect on the world waits for `Durable` before it.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-
-import anyio
 
 from daplug_supervisor.core.events import Entry, Event
 from daplug_supervisor.core.state import State, apply
@@ -33,7 +32,7 @@ class Recorder:
         self._clock = clock
         self._on_change = on_change
         self._pending: deque[tuple[list[Entry], Durable]] = deque()
-        self._more = anyio.Event()
+        self._more = asyncio.Event()
         self._subscribers: set[Subscription] = set()
 
     def record(self, run: str, *events: Event) -> Durable:
@@ -48,8 +47,11 @@ class Recorder:
             apply(self.state, Entry(self.state.seq + 1, run, now, event))
         self._on_change()  # before the journal's writer wakes: what follows from this joins the same transaction
         entries, durable = self._journal.append(run, now, events)
-        self._pending.append((entries, durable))
-        self._more.set()
+        if self._pending and self._pending[-1][1] is durable:
+            self._pending[-1][0].extend(entries)
+        else:
+            self._pending.append((entries, durable))
+            self._more.set()
         return durable
 
     async def publish(self) -> None:
@@ -65,7 +67,7 @@ class Recorder:
                 self._pending.popleft()
                 for subscriber in self._subscribers:
                     subscriber.offer(entries)
-            self._more = anyio.Event()
+            self._more = asyncio.Event()
             await self._more.wait()
 
     async def settle(self) -> None:
@@ -87,7 +89,7 @@ class Subscription:
         self._run = run
         self._registry = registry
         self._entries: deque[Entry] = deque()
-        self._more = anyio.Event()
+        self._more = asyncio.Event()
         self._over = False
 
     def offer(self, entries: list[Entry]) -> None:
@@ -113,5 +115,5 @@ class Subscription:
                     yield self._entries.popleft()
                 if self._over:
                     return
-                self._more = anyio.Event()
+                self._more = asyncio.Event()
                 await self._more.wait()

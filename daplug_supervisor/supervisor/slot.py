@@ -172,6 +172,8 @@ def _prepare(desk: Desk, run: Run, bundle: Bundle) -> Launch:
             text = spec.instructions or prompts.read(prompts.resolve(spec.prompt or "", Path(run.target)))
             bundles.write(bundle, text + (_TOLD.format(bundle.previous) if bundle.previous else ""))
         command = desk.worker(run, bundle.assignment.provider).command(bundle)
+        if not all(isinstance(text, str) for text in (*command.argv, *command.env, *command.env.values())):
+            raise TypeError("argv and env of a command must be text")
     except UsageError as error:
         raise _UnpreparedError(OutcomeKind.PLAN_ERROR, str(error)) from error
     except OSError as error:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
@@ -83,7 +83,7 @@ class Supervisor:
         self.live: dict[tuple[str, str], Attached] = {}
         self.stopping = False
         self._journal: Journal = journal or SqliteJournal(self.directory.journal)
-        self._token = token or (lambda: secrets.token_hex(8))
+        self._token = token or (lambda: os.urandom(8).hex())
         self._executor = executor
         self._environ = os.environ if environ is None else environ
         self._given = dict(workers or {})
@@ -94,7 +94,7 @@ class Supervisor:
         self._lock: Lock | None = None
         self._recorder: Recorder | None = None
         self._tasks: anyio.abc.TaskGroup | None = None
-        self._wake = anyio.Event()
+        self._wake = asyncio.Event()
 
     # --- entering and leaving
 
@@ -372,15 +372,17 @@ class Supervisor:
     async def _schedule(self) -> None:
         """Decide, carry out, wait for a change or for the time of the next decision."""
         while True:
-            self._wake = anyio.Event()
+            self._wake = asyncio.Event()
             times = []
             for handle in list(self._handles.values()):
                 await self._decide(handle)
                 time = wake_at(handle.state, self.clock.now())
                 if time is not None:
                     times.append(time)
-            left = max(0.0, min(times) - self.clock.now()) if times else None
-            with anyio.move_on_after(left):
+            if not times:
+                await self._wake.wait()
+                continue
+            with anyio.move_on_after(max(0.0, min(times) - self.clock.now())):
                 await self._wake.wait()
 
     async def _decide(self, handle: RunHandle) -> None:

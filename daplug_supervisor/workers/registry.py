@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
 from daplug_supervisor.errors import SupervisorError, UsageError
 from daplug_supervisor.ports import Worker
 from daplug_supervisor.workers.text import one_line
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint, EntryPoints
 
 GROUP = "daplug_supervisor.workers"
 BUILT_IN = ("command", "executor")
@@ -55,6 +57,13 @@ def load(name: str, settings: Settings) -> Worker:
     return _from_entry_point(_find(name), settings)
 
 
+def entry_points(*, group: str) -> EntryPoints:
+    """What other packages bring along. Imported late: it is slow, and the built-in workers do without it."""
+    from importlib import metadata  # noqa: PLC0415
+
+    return metadata.entry_points(group=group)
+
+
 def known() -> list[str]:
     """The names of all workers, sorted."""
     return sorted({*BUILT_IN, *entry_points(group=GROUP).names})
@@ -62,7 +71,7 @@ def known() -> list[str]:
 
 def _find(name: str) -> EntryPoint:
     # The same distribution can be listed twice when it is on the path twice: that is no conflict.
-    found = {point.value: point for point in entry_points(group=GROUP, name=name)}
+    found = {point.value: point for point in entry_points(group=GROUP) if point.name == name}
     if len(found) > 1:
         owners = ", ".join(sorted(_origin(point) for point in found.values()))
         raise UsageError(f"the worker {name!r} is brought along by more than one package: {owners}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import msgspec
@@ -17,6 +16,8 @@ def write(bundle: Bundle, prompt: str) -> None:
     Raises:
         OSError: they could not be written.
     """
+    import hashlib  # noqa: PLC0415 (slow to import; plans of commands do without it)
+
     directory = Path(bundle.directory)
     make_private(directory)
     text = prompt.encode()

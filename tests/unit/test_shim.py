@@ -45,7 +45,13 @@ def test_every_record_is_json_and_fits_its_room(
     assert (found.code, found.seconds) == (code, seconds)
 
 
-@pytest.mark.parametrize("text", ["x" * 5000, "\U0001f600" * 1000, '"\\\n' * 500, "\ud800" * 400])
+def test_a_name_that_is_no_text_does_not_make_the_record_unreadable() -> None:
+    found = read_exit(shim._json({"state": "exited", "error": os.fsdecode(b"/no/\xff\xe4: not found")}))
+    assert found is not None
+    assert found.error == "/no/??: not found"
+
+
+@pytest.mark.parametrize("text", ["x" * 5000, "\U0001f600" * 1000, '"\\\n' * 500])
 def test_long_texts_are_cut(text: str) -> None:
     data = shim._json({"state": "exited", "mark": text, "error": text})
     assert len(data) < RECORD_SIZE
