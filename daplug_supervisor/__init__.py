@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     )
     from daplug_supervisor.formats import load_plan
     from daplug_supervisor.ports import Worker
-    from daplug_supervisor.supervisor.supervisor import RunHandle, Supervisor
+    from daplug_supervisor.supervisor.handle import RunHandle
+    from daplug_supervisor.supervisor.supervisor import Supervisor
     from daplug_supervisor.views.report import Report
     from daplug_supervisor.workers.registry import Settings
 
@@ -91,7 +92,7 @@ _PLACES = {
     "Report": "views.report",
     "Retry": "core.plan",
     "Run": "core.state",
-    "RunHandle": "supervisor.supervisor",
+    "RunHandle": "supervisor.handle",
     "Settings": "workers.registry",
     "StateDirectoryError": "errors",
     "Status": "core.machine",

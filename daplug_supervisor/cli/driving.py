@@ -27,7 +27,8 @@ from daplug_supervisor.errors import (
     EXIT_RUN_TIMEOUT,
     EXIT_TERM,
 )
-from daplug_supervisor.supervisor.supervisor import RunHandle, Supervisor
+from daplug_supervisor.supervisor.handle import RunHandle
+from daplug_supervisor.supervisor.supervisor import Supervisor
 from daplug_supervisor.views.report import Report, report_text
 from daplug_supervisor.views.text import clean
 

@@ -10,7 +10,8 @@ import click
 
 from daplug_supervisor.core.machine import ACTIVE
 from daplug_supervisor.core.state import Run
-from daplug_supervisor.supervisor.supervisor import RunHandle, Supervisor
+from daplug_supervisor.supervisor.handle import RunHandle
+from daplug_supervisor.supervisor.supervisor import Supervisor
 from daplug_supervisor.views.log import log_text
 from daplug_supervisor.workspace.files import STDERR, STDOUT, read_tail
 

@@ -45,7 +45,8 @@ def run(
         print_data(found, check_text(found, width()), as_json=as_json)
         return 0
     from daplug_supervisor.cli import driving  # noqa: PLC0415
-    from daplug_supervisor.supervisor.supervisor import RunHandle, Supervisor  # noqa: PLC0415
+    from daplug_supervisor.supervisor.handle import RunHandle  # noqa: PLC0415
+    from daplug_supervisor.supervisor.supervisor import Supervisor  # noqa: PLC0415
 
     confirm = driving.make_confirm() if step else None
 
@@ -92,7 +93,8 @@ def resume(
     if directory.holder() is not None:
         return tell(directory, "resume", run=run or "", as_json=as_json)
     from daplug_supervisor.cli import driving  # noqa: PLC0415
-    from daplug_supervisor.supervisor.supervisor import RunHandle, Supervisor  # noqa: PLC0415
+    from daplug_supervisor.supervisor.handle import RunHandle  # noqa: PLC0415
+    from daplug_supervisor.supervisor.supervisor import Supervisor  # noqa: PLC0415
 
     async def begin(supervisor: Supervisor) -> list[RunHandle]:
         handles = await supervisor.resume(run, parallel=parallel)

@@ -75,7 +75,8 @@ def run_prompt(
         print_data(found, check_text(found, width()), as_json=as_json)
         return 0
     from daplug_supervisor.cli import driving  # noqa: PLC0415
-    from daplug_supervisor.supervisor.supervisor import RunHandle, Supervisor  # noqa: PLC0415
+    from daplug_supervisor.supervisor.handle import RunHandle  # noqa: PLC0415
+    from daplug_supervisor.supervisor.supervisor import Supervisor  # noqa: PLC0415
 
     async def begin(supervisor: Supervisor) -> list[RunHandle]:
         return [await supervisor.submit(plan, target=here, source="run-prompt", fresh=fresh)]

@@ -34,7 +34,7 @@ from daplug_supervisor.journal.reader import (
 )
 from daplug_supervisor.ports import RunMark
 
-_CLOSE_PATIENCE = 30.0
+_PATIENCE = 30.0
 
 _INSERT = """
 INSERT INTO event (seq, run, at, task, kind, version, data)
@@ -79,14 +79,13 @@ class SqliteJournal:
             JournalError: damaged, newer than this version, not a journal, or not writable.
         """
         try:
-            if not self._path.exists():
-                self._path.touch(0o600)
-            self._db = await aiosqlite.connect(self._path, isolation_level=None)
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            # Connecting must neither fail nor be cancelled: its thread would speak to a loop that may be closed then.
+            with anyio.fail_after(_PATIENCE, shield=True):
+                self._db = await aiosqlite.connect(self._path, isolation_level=None)
             await self._prepare(self._db)
-        except (
-            BaseException
-        ) as error:  # of any kind: a thread left behind would keep the interpreter from ending
-            await self._let_go()
+        except BaseException as error:
+            await self._let_go()  # in any case: a thread left behind would keep the interpreter from ending
             if isinstance(error, sqlite3.Error | OSError):
                 raise JournalError(explain(self._path, error)) from error
             raise
@@ -144,7 +143,7 @@ class SqliteJournal:
     async def _let_go(self) -> None:
         db, self._db = self._db, None
         if db is not None:
-            with anyio.move_on_after(_CLOSE_PATIENCE, shield=True), contextlib.suppress(sqlite3.Error):
+            with anyio.move_on_after(_PATIENCE, shield=True), contextlib.suppress(sqlite3.Error):
                 await db.close()
 
     def append(self, run: str, at: float, events: Sequence[ev.Event]) -> tuple[list[ev.Entry], Group]:

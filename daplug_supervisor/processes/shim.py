@@ -204,7 +204,8 @@ class Shim:
     def claim(self, directory: str, mark: str) -> None:
         """Take the attempt's directory, and the room for its exit record while there still is room."""
         if directory.endswith("/1"):
-            make_private(directory.rpartition("/")[0])  # a task's first attempt: spares a call that would fail
+            # A task's first attempt: making its parent first spares a call that would fail.
+            make_private(directory.rpartition("/")[0])
         make_private(directory)
         self.record = os.open(f"{directory}/{RECORD}", os.O_RDWR | os.O_CREAT, 0o600)
         self.write({"state": "starting", "mark": mark, "shim": os.getpid()})

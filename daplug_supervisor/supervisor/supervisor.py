@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from logging import getLogger
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import anyio
 import anyio.abc
-import anyio.lowlevel
 
 from daplug_supervisor import __version__
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.commands import Command
-from daplug_supervisor.core.decide import ConfirmHalt, Finish, RequestHalt, Start, decide, wake_at
-from daplug_supervisor.core.machine import ACTIVE, SATISFIED, Status
+from daplug_supervisor.core.machine import SATISFIED, Status
 from daplug_supervisor.core.plan import Plan, Task, assignment
 from daplug_supervisor.core.state import Run, State
 from daplug_supervisor.errors import HaltedError, NotPossibleError, SupervisorError, UsageError
@@ -29,19 +25,13 @@ from daplug_supervisor.processes.launch import ShimLauncher
 from daplug_supervisor.processes.tree import boot_id
 from daplug_supervisor.supervisor import recovery
 from daplug_supervisor.supervisor.clock import SystemClock
+from daplug_supervisor.supervisor.handle import Confirm, RunHandle
 from daplug_supervisor.supervisor.inbox import take, watch
 from daplug_supervisor.supervisor.orders import Orders
 from daplug_supervisor.supervisor.recorder import Recorder
-from daplug_supervisor.supervisor.reports import make_report, write_report
-from daplug_supervisor.supervisor.slot import work
-from daplug_supervisor.views.report import Report, report
+from daplug_supervisor.supervisor.scheduler import Scheduler, running
 from daplug_supervisor.workers import registry
 from daplug_supervisor.workspace.files import NAME, Lock, StateDirectory
-
-log = getLogger(__name__)
-
-Confirm = Callable[[Run, str], Awaitable[bool]]
-"""Asked before a task starts (run, task); False halts the run."""
 
 
 class Supervisor:
@@ -83,18 +73,17 @@ class Supervisor:
         self.live: dict[tuple[str, str], Attached] = {}
         self.stopping = False
         self._journal: Journal = journal or SqliteJournal(self.directory.journal)
-        self._token = token or (lambda: os.urandom(8).hex())
         self._executor = executor
         self._environ = os.environ if environ is None else environ
         self._given = dict(workers or {})
         self._inbox = inbox
         self._workers: dict[tuple[str, str], Worker] = {}
         self._handles: dict[str, RunHandle] = {}
+        self._scheduler = Scheduler(self, self._handles, token or (lambda: os.urandom(8).hex()))
         self._marks: list[RunMark] = []
         self._lock: Lock | None = None
         self._recorder: Recorder | None = None
         self._tasks: anyio.abc.TaskGroup | None = None
-        self._wake = asyncio.Event()
 
     # --- entering and leaving
 
@@ -104,7 +93,7 @@ class Supervisor:
         try:
             await self._journal.open()
             state, self._marks = await recovery.load(self._journal)
-            self._recorder = Recorder(self._journal, state, self.clock, self._changed)
+            self._recorder = Recorder(self._journal, state, self.clock, self._scheduler.wake)
             await self.launcher.open()
             self.record("", ev.SupervisorStarted(os.getpid(), boot_id(), __version__))
             if self._inbox:
@@ -115,7 +104,7 @@ class Supervisor:
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         self._tasks.start_soon(self._recorder.publish, name="publisher")
-        self._tasks.start_soon(self._schedule, name="scheduler")
+        self._scheduler.start(self._tasks)
         if self._inbox:
             self._tasks.start_soon(watch, self, name="inbox")
         return self
@@ -263,13 +252,11 @@ class Supervisor:
         """Begin or go on with a run; tasks that were at work get their slots back first."""
         handle = self._handles.get(run.id)
         if handle is None:
-            handle = self._handles[run.id] = RunHandle(self, run, self._recorder_now())
+            handle = self._handles[run.id] = RunHandle(run, self._recorder_now(), self.clock)
         handle.begin()
         handle.confirm = confirm
         self.record(run.id, ev.RunStarted(tuple(only), parallel))
-        for task in run.tasks.values():
-            if task.status in ACTIVE and (run.id, task.id) not in handle.at_work:
-                self._give_slot(handle, task.id)
+        self._scheduler.staff(handle)
         return handle
 
     async def command(self, command: Command) -> ev.CommandAnswered:
@@ -305,7 +292,7 @@ class Supervisor:
         for handle in self._handles.values():
             run = handle.state
             if run.halt is None and run.finished_at is None:
-                self.record(run.id, ev.HaltRequested(reason, by, _running(run)))
+                self.record(run.id, ev.HaltRequested(reason, by, running(run)))
 
     def stop(self) -> None:
         """Have every running agent stopped now; its attempt is journalled as interrupted, and costs no try."""
@@ -365,145 +352,6 @@ class Supervisor:
                 raise UsageError(f"worker {name} failed: {type(error).__name__}: {error}") from error
         if problems:
             raise UsageError("\n".join(problems))
-
-    def _changed(self) -> None:
-        self._wake.set()
-
-    async def _schedule(self) -> None:
-        """Decide, carry out, wait for a change or for the time of the next decision."""
-        while True:
-            self._wake = asyncio.Event()
-            times = []
-            for handle in list(self._handles.values()):
-                await self._decide(handle)
-                time = wake_at(handle.state, self.clock.now())
-                if time is not None:
-                    times.append(time)
-            if not times:
-                await self._wake.wait()
-                continue
-            with anyio.move_on_after(max(0.0, min(times) - self.clock.now())):
-                await self._wake.wait()
-
-    async def _decide(self, handle: RunHandle) -> None:
-        run = handle.state
-        while (decision := decide(run, self.clock.now())) is not None:
-            if isinstance(decision, Start):
-                if self.directory.stop_requested():
-                    self.record(
-                        run.id, ev.HaltRequested("the STOP file is there", "stop_file", _running(run))
-                    )
-                elif handle.confirm is not None:
-                    await self._ask(handle, decision, handle.confirm)
-                else:
-                    self._start(handle, decision)
-            elif isinstance(decision, RequestHalt):
-                self.record(run.id, ev.HaltRequested(decision.reason, decision.by, _running(run)))
-            elif isinstance(decision, ConfirmHalt):
-                self._over(handle, ev.Halted())
-            else:
-                assert isinstance(decision, Finish), "all decisions are handled"  # noqa: S101
-                self._over(handle, ev.RunFinished())
-
-    async def _ask(self, handle: RunHandle, decision: Start, confirm: Confirm) -> None:
-        """Start a task if a person agrees. What happened while that was asked counts first."""
-        run = handle.state
-        agreed = await confirm(run, decision.task)
-        if decide(run, self.clock.now()) != decision:
-            return
-        if agreed:
-            self._start(handle, decision)
-        else:
-            self.record(run.id, ev.HaltRequested("not confirmed", "caller", _running(run)))
-
-    def _start(self, handle: RunHandle, decision: Start) -> None:
-        run = handle.state
-        task = run.tasks[decision.task]
-        number = task.attempt.number + 1 if task.attempt else 1
-        self.record(run.id, ev.AttemptStarted(task.id, number, self._token(), decision.provider))
-        self._give_slot(handle, task.id)
-
-    def _give_slot(self, handle: RunHandle, task: str) -> None:
-        assert self._tasks is not None, "slots exist only inside the context"  # noqa: S101
-        handle.at_work.add((handle.state.id, task))
-        self._tasks.start_soon(self._slot, handle, task, name=f"slot {handle.state.id}/{task}")
-
-    async def _slot(self, handle: RunHandle, task: str) -> None:
-        try:
-            await work(self, handle.state, handle.state.tasks[task])
-        finally:
-            handle.at_work.discard((handle.state.id, task))
-
-    def _over(self, handle: RunHandle, event: ev.Event) -> None:
-        """The run has come to an end or to a halt: write the report, then say so."""
-        run = handle.state
-        self.record(run.id, event)
-        now = self.clock.now()
-        try:
-            made = write_report(self.directory, run, now)
-        except OSError as error:  # a full disk, say: what the run came to is in the journal all the same
-            log.error("the report of run %s could not be written: %s", run.id, error)  # noqa: TRY400
-            made = make_report(self.directory, run, now)
-        handle.end(made)
-
-
-class RunHandle:
-    """One run in a supervisor: its events, its state, its end."""
-
-    def __init__(self, supervisor: Supervisor, run: Run, recorder: Recorder) -> None:
-        self.confirm: Confirm | None = None
-        self.edits: tuple[str, ...] = ()
-        self.at_work: set[tuple[str, str]] = set()
-        self._supervisor = supervisor
-        self._run = run
-        self._recorder = recorder
-        self._over = anyio.Event()
-        self._report: Report | None = None
-
-    @property
-    def id(self) -> str:
-        """The run's id."""
-        return self._run.id
-
-    @property
-    def state(self) -> Run:
-        """The run's state. To be read only."""
-        return self._run
-
-    async def events(self) -> AsyncIterator[ev.Entry]:
-        """The run's entries from now on, each once it is durable; ends with the run, or when it is halted."""
-        subscription = self._recorder.subscribe(self._run.id)
-        if self._over.is_set():  # what is on its way to the disk, and then nothing
-            await self._recorder.settle()
-            await anyio.lowlevel.checkpoint()
-            subscription.end()
-        try:
-            async for entry in subscription:
-                yield entry
-                if isinstance(entry.event, ev.RunFinished | ev.Halted):
-                    return
-        finally:
-            subscription.close()
-
-    async def wait(self) -> Report:
-        """Wait until the run has finished or is halted, durably, and return its report."""
-        await self._over.wait()
-        await self._recorder.settle()
-        return self._report or report(self._run, self._supervisor.clock.now())
-
-    def begin(self) -> None:
-        """The supervisor says that it drives the run (again)."""
-        if self._over.is_set():
-            self._over = anyio.Event()
-
-    def end(self, final: Report | None = None) -> None:
-        """The supervisor says that nothing more will happen by itself."""
-        self._report = final
-        self._over.set()
-
-
-def _running(run: Run) -> tuple[str, ...]:
-    return tuple(name for name, task in run.tasks.items() if task.status in ACTIVE)
 
 
 def _only(group: BaseExceptionGroup[BaseException], body: BaseException | None) -> BaseException:

@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -43,7 +44,8 @@ anyio.run(main)
 
 
 def launch(directory: Path, *argv: str, cwd: str = "/", **more: Any) -> Launch:
-    """A launch with the mark that the supervisor gives its attempts."""
+    """A launch with the mark that the supervisor gives its attempts; it ends in a minute, if a test does not end it."""
+    more.setdefault("deadline", time.monotonic() + 60)
     env = {MARK_VARIABLE: f"token of {directory}"} | more.pop("env", {})
     return Launch(str(directory), argv, cwd, env, **more)
 

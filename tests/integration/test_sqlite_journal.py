@@ -281,3 +281,4 @@ def test_no_thread_is_left_behind_that_would_hang_the_interpreter(tmp_path: Path
     command = [sys.executable, "-c", OPENER, str(tmp_path)]
     result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert result.stdout == "opened True\n", result.stderr
+    assert result.stderr == ""

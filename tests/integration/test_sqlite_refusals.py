@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -100,7 +101,9 @@ async def test_an_event_that_this_version_does_not_know_is_said_with_its_number(
 async def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file" / "journal.db", tmp_path / "missing" / "journal.db", tmp_path):
+        before = threading.active_count()
         with pytest.raises(JournalError, match=str(path)):
             await SqliteJournal(path).open()
+        assert threading.active_count() == before, "nobody is left who would speak to a closed loop"
         with pytest.raises(JournalError):
             ReadOnlyJournal(path)

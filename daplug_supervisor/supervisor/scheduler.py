@@ -1,0 +1,156 @@
+"""The scheduler: asks what to do next, and has the slots of each provider do it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from logging import getLogger
+
+import anyio
+import anyio.abc
+
+from daplug_supervisor.core import events as ev
+from daplug_supervisor.core.decide import ConfirmHalt, Finish, RequestHalt, Start, decide, wake_at
+from daplug_supervisor.core.machine import ACTIVE
+from daplug_supervisor.core.state import Run
+from daplug_supervisor.supervisor.handle import Confirm, RunHandle
+from daplug_supervisor.supervisor.reports import make_report, write_report
+from daplug_supervisor.supervisor.slot import Desk, work
+
+log = getLogger(__name__)
+
+Idle = list[asyncio.Future[str]]
+"""The slots of a provider in a run that wait for their next task."""
+
+
+class Scheduler:
+    """Decides for all runs at hand, and keeps their slots.
+
+    Args:
+        desk: what slots work with.
+        handles: the runs, by id; whoever adds one wakes the scheduler.
+        token: makes a name for an attempt that is unique in the world.
+    """
+
+    def __init__(self, desk: Desk, handles: Mapping[str, RunHandle], token: Callable[[], str]) -> None:
+        self._desk = desk
+        self._handles = handles
+        self._token = token
+        self._wake = asyncio.Event()
+        self._tasks: anyio.abc.TaskGroup | None = None
+        self._idle: dict[tuple[str, str], Idle] = defaultdict(list)
+        self._at_work: set[tuple[str, str]] = set()
+
+    def wake(self) -> None:
+        """Something has changed."""
+        self._wake.set()
+
+    def start(self, tasks: anyio.abc.TaskGroup) -> None:
+        """Begin, with the scheduler and all slots in a task group."""
+        self._tasks = tasks
+        tasks.start_soon(self._run, name="scheduler")
+
+    async def _run(self) -> None:
+        """Decide, carry out, wait for a change or for the time of the next decision; for ever."""
+        while True:
+            self._wake = asyncio.Event()
+            times = []
+            for handle in list(self._handles.values()):
+                await self._decide(handle)
+                time = wake_at(handle.state, self._desk.clock.now())
+                if time is not None:
+                    times.append(time)
+            if not times:
+                await self._wake.wait()
+                continue
+            with anyio.move_on_after(max(0.0, min(times) - self._desk.clock.now())):
+                await self._wake.wait()
+
+    async def _decide(self, handle: RunHandle) -> None:
+        run = handle.state
+        while (decision := decide(run, self._desk.clock.now())) is not None:
+            if isinstance(decision, Start):
+                if self._desk.directory.stop_requested():
+                    self._desk.record(
+                        run.id, ev.HaltRequested("the STOP file is there", "stop_file", running(run))
+                    )
+                elif handle.confirm is not None:
+                    await self._ask(handle, decision, handle.confirm)
+                else:
+                    self._start(handle, decision)
+            elif isinstance(decision, RequestHalt):
+                self._desk.record(run.id, ev.HaltRequested(decision.reason, decision.by, running(run)))
+            elif isinstance(decision, ConfirmHalt):
+                self._over(handle, ev.Halted())
+            else:
+                assert isinstance(decision, Finish), "all decisions are handled"  # noqa: S101
+                self._over(handle, ev.RunFinished())
+
+    async def _ask(self, handle: RunHandle, decision: Start, confirm: Confirm) -> None:
+        """Start a task if a person agrees. What happened while that was asked counts first."""
+        run = handle.state
+        agreed = await confirm(run, decision.task)
+        if decide(run, self._desk.clock.now()) != decision:
+            return
+        if agreed:
+            self._start(handle, decision)
+        else:
+            self._desk.record(run.id, ev.HaltRequested("not confirmed", "caller", running(run)))
+
+    def _start(self, handle: RunHandle, decision: Start) -> None:
+        run = handle.state
+        task = run.tasks[decision.task]
+        number = task.attempt.number + 1 if task.attempt else 1
+        self._desk.record(run.id, ev.AttemptStarted(task.id, number, self._token(), decision.provider))
+        self.give_slot(handle, task.id)
+
+    def staff(self, handle: RunHandle) -> None:
+        """Give every task that was at work when its supervisor went away its slot back."""
+        run = handle.state
+        for task in run.tasks.values():
+            if task.status in ACTIVE and (run.id, task.id) not in self._at_work:
+                self.give_slot(handle, task.id)
+
+    def give_slot(self, handle: RunHandle, task: str) -> None:
+        """Have a slot of the task's provider work on it. There are never more than its provider allows at once."""
+        run = handle.state
+        self._at_work.add((run.id, task))
+        attempt = run.tasks[task].attempt
+        idle = self._idle[run.id, attempt.provider if attempt else ""]
+        while idle:
+            slot = idle.pop()
+            if not slot.done():
+                slot.set_result(task)
+                return
+        assert self._tasks is not None, "slots exist only while the scheduler runs"  # noqa: S101
+        self._tasks.start_soon(self._slot, run, idle, task, name=f"slot {run.id}")
+
+    async def _slot(self, run: Run, idle: Idle, task: str) -> None:
+        """Work on one task after another."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                await work(self._desk, run, run.tasks[task])
+            finally:
+                self._at_work.discard((run.id, task))
+            following: asyncio.Future[str] = loop.create_future()
+            idle.append(following)
+            task = await following
+
+    def _over(self, handle: RunHandle, event: ev.Event) -> None:
+        """The run has come to an end or to a halt: write the report, then say so."""
+        run = handle.state
+        self._desk.record(run.id, event)
+        now = self._desk.clock.now()
+        try:
+            made = write_report(self._desk.directory, run, now)
+        except OSError as error:  # a full disk, say: what the run came to is in the journal all the same
+            log.error("the report of run %s could not be written: %s", run.id, error)  # noqa: TRY400
+            made = make_report(self._desk.directory, run, now)
+        handle.end(made)
+
+
+def running(run: Run) -> tuple[str, ...]:
+    """The tasks that have a slot."""
+    return tuple(name for name, task in run.tasks.items() if task.status in ACTIVE)
