@@ -118,7 +118,7 @@ async def test_a_task_past_its_time_is_ended_with_its_whole_tree(place: Place) -
     report = await ran(place, plan)
     assert [(row.task, row.kind, row.blocks) for row in report.failures] == [("a", "timeout", 1)]
     [failed] = place.events(ev.TaskFailed)
-    assert failed.result.exit.seconds >= 0.3
+    assert failed.result.exit.seconds >= 0.2  # its deadline counts from just before it was spawned
     place.nothing_left()
 
 
