@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from daplug_supervisor.core.plan import Loop, Provider, Retry, Task
+from daplug_supervisor.core.plan import Loop, Plan, Provider, Retry, Task
 from daplug_supervisor.errors import PlanError, UsageError
 from daplug_supervisor.formats import prompts
 from daplug_supervisor.formats.prompts import Prompt, read, resolve, select, to_plan
@@ -250,3 +250,14 @@ def test_impossible_plans(root: Any) -> None:
     with pytest.raises(PlanError, match="add cli: claude"):
         to_plan(select(["1"], root), model="claude")
     assert to_plan(select(["1"], root), model="claude", cli="claude").tasks
+
+
+def test_what_is_wrong_with_the_prompts_of_a_plan(tmp_path: Path) -> None:
+    (tmp_path / "good.md").write_text("Do it.")
+    tasks = {
+        "a": Task(prompt="good.md", provider="p"),
+        "b": Task(prompt="missing.md", provider="p"),
+        "c": Task(command=("true",), provider="p"),
+    }
+    [problem] = prompts.problems(Plan("p", tasks, {"p": Provider()}), tmp_path)
+    assert problem.startswith("task b: ")
