@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from daplug_supervisor.supervisor.handle import RunHandle
     from daplug_supervisor.supervisor.supervisor import Supervisor
     from daplug_supervisor.views.report import Report
-    from daplug_supervisor.workers.registry import Settings
+    from daplug_supervisor.workers.settings import Settings
 
 __version__ = "0.1.0"
 
@@ -93,7 +93,7 @@ _PLACES = {
     "Retry": "core.plan",
     "Run": "core.state",
     "RunHandle": "supervisor.handle",
-    "Settings": "workers.registry",
+    "Settings": "workers.settings",
     "StateDirectoryError": "errors",
     "Status": "core.machine",
     "Supervisor": "supervisor.supervisor",

@@ -23,7 +23,7 @@ from daplug_supervisor.ports import Identity
 from daplug_supervisor.processes import tree
 from daplug_supervisor.views.text import clean, number
 from daplug_supervisor.workers.locate import find
-from daplug_supervisor.workers.registry import Settings
+from daplug_supervisor.workers.settings import Settings
 from daplug_supervisor.workspace.files import StateDirectory
 
 _LITTLE_ROOM = 256 << 20

@@ -31,6 +31,7 @@ from daplug_supervisor.supervisor.orders import Orders
 from daplug_supervisor.supervisor.recorder import Recorder
 from daplug_supervisor.supervisor.scheduler import Scheduler, running
 from daplug_supervisor.workers import registry
+from daplug_supervisor.workers.settings import Settings
 from daplug_supervisor.workspace.files import NAME, Lock, StateDirectory
 
 
@@ -332,7 +333,7 @@ class Supervisor:
             return self._given[name]
         key = name, target
         if key not in self._workers:
-            settings = registry.Settings(target=target, executor=self._executor, environ=self._environ)
+            settings = Settings(target=target, executor=self._executor, environ=self._environ)
             self._workers[key] = registry.load(name, settings)
         return self._workers[key]
 

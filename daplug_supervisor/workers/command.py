@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from daplug_supervisor.core.plan import Assignment
-    from daplug_supervisor.workers.registry import Settings
+    from daplug_supervisor.workers.settings import Settings
 
 
 class CommandWorker:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from daplug_supervisor.core.plan import Assignment
     from daplug_supervisor.core.results import Outcome
-    from daplug_supervisor.workers.registry import Settings
+    from daplug_supervisor.workers.settings import Settings
 
 ATTEMPT_VARIABLE = "DAPLUG_SUP_ATTEMPT"
 """Inherited by everything an attempt starts: how processes that left its session are found."""

@@ -10,7 +10,7 @@ import msgspec
 from daplug_supervisor.errors import UsageError
 
 if TYPE_CHECKING:
-    from daplug_supervisor.workers.registry import Settings
+    from daplug_supervisor.workers.settings import Settings
 
 VARIABLE = "DAPLUG_EXECUTOR"
 WITHIN = Path("skills", "prompt-executor", "scripts", "executor.py")

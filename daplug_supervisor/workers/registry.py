@@ -6,14 +6,12 @@ A package makes a worker known with an entry point in the group ``daplug_supervi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
-
-from msgspec import Struct, field
+from typing import TYPE_CHECKING
 
 from daplug_supervisor.errors import SupervisorError, UsageError
 from daplug_supervisor.ports import Worker
+from daplug_supervisor.workers.settings import Settings
 from daplug_supervisor.workers.text import one_line
 
 if TYPE_CHECKING:
@@ -21,20 +19,6 @@ if TYPE_CHECKING:
 
 GROUP = "daplug_supervisor.workers"
 BUILT_IN = ("command", "executor")
-
-
-class Settings(Struct, frozen=True):
-    """Given to a worker when it is made: ``MyWorker(settings)``.
-
-    `target` is the absolute path of the directory that the run is about; `executor` is what ``--executor``
-    said; `environ` is the environment to look in (not `os.environ`, so that tests can own it); `options`
-    holds what an embedding program wants the worker to know.
-    """
-
-    target: str
-    executor: str | None = None
-    environ: Mapping[str, str] = field(default_factory=dict)
-    options: dict[str, Any] = field(default_factory=dict)
 
 
 def load(name: str, settings: Settings) -> Worker:

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from daplug_supervisor import Settings
 from daplug_supervisor.core.bundle import Bundle, Command, Evidence
 from daplug_supervisor.core.plan import Assignment
 from daplug_supervisor.core.results import Outcome, OutcomeKind
-from daplug_supervisor.workers.registry import Settings
 from daplug_supervisor.workers.text import ending, last_line, one_line
 
 NOT_NOW = 75

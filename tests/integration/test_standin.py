@@ -14,7 +14,7 @@ from daplug_supervisor.core.bundle import Bundle, Evidence
 from daplug_supervisor.core.plan import Assignment, Loop, Task
 from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind
 from daplug_supervisor.workers.executor import ExecutorWorker
-from daplug_supervisor.workers.registry import Settings
+from daplug_supervisor.workers.settings import Settings
 
 STANDIN = Path(__file__).parents[1] / "standin" / "executor.py"
 

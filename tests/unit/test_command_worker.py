@@ -6,7 +6,7 @@ from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind
 from daplug_supervisor.errors import UsageError
 from daplug_supervisor.testing import check_worker
 from daplug_supervisor.workers.command import CommandWorker
-from daplug_supervisor.workers.registry import Settings
+from daplug_supervisor.workers.settings import Settings
 from daplug_supervisor.workers.text import LIMIT, ending, last_line, one_line
 
 WORKER = CommandWorker(Settings(target="/repo"))

@@ -16,7 +16,7 @@ from daplug_supervisor.testing import check_worker
 from daplug_supervisor.workers import locate
 from daplug_supervisor.workers.executor import ATTEMPT_VARIABLE, ExecutorWorker, attempt_id, completion_marker
 from daplug_supervisor.workers.executor_output import find_document, read
-from daplug_supervisor.workers.registry import Settings
+from daplug_supervisor.workers.settings import Settings
 
 EXECUTOR = Path("skills", "prompt-executor", "scripts", "executor.py")
 

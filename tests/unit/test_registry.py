@@ -13,8 +13,9 @@ from daplug_supervisor.testing import check_worker
 from daplug_supervisor.workers import registry
 from daplug_supervisor.workers.command import CommandWorker
 from daplug_supervisor.workers.executor import ExecutorWorker
+from daplug_supervisor.workers.settings import Settings
 
-SETTINGS = registry.Settings(target="/repo")
+SETTINGS = Settings(target="/repo")
 ROOT = Path(__file__).parents[2]
 
 
