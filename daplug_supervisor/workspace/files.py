@@ -191,7 +191,7 @@ def make_private(directory: Path) -> None:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole, durably, or not at all.
+    """Write a file so that under its name there is the whole new text or the whole old one, also after a power cut.
 
     Raises:
         OSError: it could not be written; an older file of that name is untouched.
