@@ -9,8 +9,7 @@ from msgspec import Struct
 
 from daplug_supervisor.cli import options
 from daplug_supervisor.cli.output import print_data
-from daplug_supervisor.cli.reading import choose, reading
-from daplug_supervisor.core.state import State, apply
+from daplug_supervisor.cli.reading import load_run
 from daplug_supervisor.errors import EXIT_DONE, EXIT_NOT_ALL_DONE, NotPossibleError
 from daplug_supervisor.views.rows import HaltRow, halt_row
 from daplug_supervisor.views.text import clean, clock
@@ -64,17 +63,12 @@ def halt_state(directory: StateDirectory) -> HaltState:
     stop_file = directory.stop_requested()
     if not directory.journal.exists():
         return HaltState(stop_file, stop_file)
-    with reading(directory) as journal:
-        try:
-            mark = choose(journal.runs(), None)
-        except NotPossibleError:
-            return HaltState(stop_file, stop_file)
-        state = State()
-        for entry in journal.read(mark.run, mark.first_seq - 1):
-            apply(state, entry)
-    run = state.runs[mark.run]
+    try:
+        run = load_run(directory, None)
+    except NotPossibleError:  # a journal without a run
+        return HaltState(stop_file, stop_file)
     row = halt_row(run) if run.finished_at is None else None
-    return HaltState(stop_file or row is not None, stop_file, mark.run, row)
+    return HaltState(stop_file or row is not None, stop_file, run.id, row)
 
 
 def _text(found: HaltState) -> str:

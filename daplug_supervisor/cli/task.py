@@ -101,7 +101,7 @@ def logs(
     if state.attempt is None:
         raise NotPossibleError(f"task {name} has not been started yet: there is no log")
     number = attempt or state.attempt.number
-    folder = directory.run(found.id) / name / str(number)
+    folder = Path(directory.attempt(found.id, name, number))
     if not folder.is_dir():
         raise NotPossibleError(f"task {name} has no attempt {number} (latest: {state.attempt.number})")
     path = folder / (STDERR if stderr else STDOUT)

@@ -7,6 +7,9 @@ from msgspec import Struct, field
 from daplug_supervisor.core.plan import Assignment, Task
 from daplug_supervisor.core.results import Exit
 
+ATTEMPT_VARIABLE = "DAPLUG_SUP_ATTEMPT"
+"""In the environment of everything an attempt starts: how processes that left its session are found."""
+
 
 class Bundle(Struct, frozen=True):
     """Everything an attempt gets. All paths are absolute.

@@ -8,7 +8,7 @@ from typing import Literal
 from msgspec import Struct
 
 from daplug_supervisor.core import events as ev
-from daplug_supervisor.core.machine import ACTIVE, Status
+from daplug_supervisor.core.machine import Status
 from daplug_supervisor.core.results import RETRYABLE
 from daplug_supervisor.core.state import Run, TaskState
 from daplug_supervisor.errors import NotPossibleError
@@ -64,8 +64,7 @@ def _halt(run: Run, command: Command) -> ev.Event:
         raise NotPossibleError(f"run {run.id} is halted already: {run.halt.reason}")
     if run.finished_at is not None:
         raise NotPossibleError(f"run {run.id} has finished: there is nothing to halt")
-    running = tuple(name for name, task in run.tasks.items() if task.status in ACTIVE)
-    return ev.HaltRequested(command.reason or "asked to halt", "command", running)
+    return ev.HaltRequested(command.reason or "asked to halt", "command", run.at_work)
 
 
 def _retry(task: TaskState, command: Command) -> list[ev.Event]:

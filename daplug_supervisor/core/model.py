@@ -135,6 +135,11 @@ class Run(Struct):
         """How many tasks have a slot."""
         return sum(self.counts[status] for status in ACTIVE)
 
+    @property
+    def at_work(self) -> tuple[str, ...]:
+        """The tasks that have a slot, in plan order."""
+        return tuple(name for name, task in self.tasks.items() if task.status in ACTIVE)
+
     def spec(self, task: str) -> Task:
         """What the plan says of a task."""
         return self.plan.tasks[task]

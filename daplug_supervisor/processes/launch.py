@@ -24,6 +24,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
+from daplug_supervisor.core.bundle import ATTEMPT_VARIABLE
 from daplug_supervisor.core.results import Exit
 from daplug_supervisor.errors import LaunchError
 from daplug_supervisor.ports import Attached, Gate, Identity, Launch
@@ -238,7 +239,7 @@ class _Shim:
             {
                 "directory": launch.directory, "argv": list(launch.argv), "cwd": launch.cwd, "env": environ,
                 "deadline": launch.deadline, "grace": launch.grace, "output_limit": launch.output_limit,
-                "mark": environ.get(tree.MARK_VARIABLE, ""),
+                "mark": environ.get(ATTEMPT_VARIABLE, ""),
             }
         )  # fmt: skip
         attached = _Launched(self, launch.directory)

@@ -11,11 +11,9 @@ import signal
 import time
 from pathlib import Path
 
+from daplug_supervisor.core.bundle import ATTEMPT_VARIABLE
 from daplug_supervisor.ports import Identity
 from daplug_supervisor.processes.shim import LINUX, identify
-
-MARK_VARIABLE = "DAPLUG_SUP_ATTEMPT"
-"""The environment variable that every process of an attempt inherits, unless it wipes its environment."""
 
 
 def boot_id() -> str:
@@ -68,7 +66,7 @@ def _belongs(pid: int, shim: Identity, mark: str) -> bool:
                 and identity_of(shim.pid) in (None, shim)
             ):
                 return True
-            return bool(mark) and f"{MARK_VARIABLE}={mark}".encode() in _environment(pid)
+            return bool(mark) and f"{ATTEMPT_VARIABLE}={mark}".encode() in _environment(pid)
     return False
 
 

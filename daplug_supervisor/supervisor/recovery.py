@@ -21,10 +21,8 @@ async def load(journal: Journal) -> tuple[State, list[RunMark]]:
 
 async def load_run(journal: Journal, state: State, mark: RunMark) -> Run:
     """Fold the events of one more run into the state."""
-    seq = state.seq
     async for entry in journal.read(mark.run, mark.first_seq - 1):
         apply(state, entry)
-    state.seq = max(seq, state.seq)
     return state.runs[mark.run]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -57,7 +58,7 @@ def tails(directory: StateDirectory, run: Run) -> Mapping[str, Sequence[str]]:
 
 def last_lines(directory: StateDirectory, run: str, task: str, number: int, count: int = _LINES) -> list[str]:
     """The last lines that an attempt wrote: to standard error, or to standard output if there is none."""
-    folder = directory.run(run) / task / str(number)
+    folder = Path(directory.attempt(run, task, number))
     data = read_tail(folder / STDERR, _BYTES) or read_tail(folder / STDOUT, _BYTES)
     lines = [line for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
     return lines[-count:]

@@ -73,14 +73,14 @@ class Scheduler:
             if isinstance(decision, Start):
                 if self._desk.directory.stop_requested():
                     self._desk.record(
-                        run.id, ev.HaltRequested("the STOP file is there", "stop_file", running(run))
+                        run.id, ev.HaltRequested("the STOP file is there", "stop_file", run.at_work)
                     )
                 elif handle.confirm is not None:
                     await self._ask(handle, decision, handle.confirm)
                 else:
                     self._start(handle, decision)
             elif isinstance(decision, RequestHalt):
-                self._desk.record(run.id, ev.HaltRequested(decision.reason, decision.by, running(run)))
+                self._desk.record(run.id, ev.HaltRequested(decision.reason, decision.by, run.at_work))
             elif isinstance(decision, ConfirmHalt):
                 self._over(handle, ev.Halted())
             else:
@@ -96,7 +96,7 @@ class Scheduler:
         if agreed:
             self._start(handle, decision)
         else:
-            self._desk.record(run.id, ev.HaltRequested("not confirmed", "caller", running(run)))
+            self._desk.record(run.id, ev.HaltRequested("not confirmed", "caller", run.at_work))
 
     def _start(self, handle: RunHandle, decision: Start) -> None:
         run = handle.state
@@ -149,8 +149,3 @@ class Scheduler:
             log.error("the report of run %s could not be written: %s", run.id, error)  # noqa: TRY400
             made = make_report(self._desk.directory, run, now)
         handle.end(made)
-
-
-def running(run: Run) -> tuple[str, ...]:
-    """The tasks that have a slot."""
-    return tuple(name for name, task in run.tasks.items() if task.status in ACTIVE)

@@ -14,7 +14,7 @@ import anyio.to_thread
 from msgspec.structs import replace
 
 from daplug_supervisor.core import events as ev
-from daplug_supervisor.core.bundle import Bundle, Evidence
+from daplug_supervisor.core.bundle import ATTEMPT_VARIABLE, Bundle, Evidence
 from daplug_supervisor.core.machine import Status
 from daplug_supervisor.core.plan import assignment
 from daplug_supervisor.core.results import RULES, Exit, Outcome, OutcomeKind, Result
@@ -28,7 +28,6 @@ from daplug_supervisor.workspace.files import STDERR, STDOUT, StateDirectory, re
 
 log = getLogger(__name__)
 
-MARK = "DAPLUG_SUP_ATTEMPT"
 _TAIL = 64 << 10
 """Bytes of output looked at after a failure, for the lines that say why."""
 
@@ -180,7 +179,7 @@ def _prepare(desk: Desk, run: Run, bundle: Bundle) -> Launch:
         raise _UnpreparedError(OutcomeKind.CONFIGURATION, f"{bundle.directory}: {error}") from error
     except Exception as error:
         raise _UnpreparedError(OutcomeKind.CONFIGURATION, _blame(bundle, error)) from error
-    names = {"DAPLUG_RUN": run.id, "DAPLUG_TASK": bundle.task, MARK: bundle.token}
+    names = {"DAPLUG_RUN": run.id, "DAPLUG_TASK": bundle.task, ATTEMPT_VARIABLE: bundle.token}
     return Launch(
         directory=bundle.directory,
         argv=command.argv,

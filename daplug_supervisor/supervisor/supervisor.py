@@ -29,7 +29,7 @@ from daplug_supervisor.supervisor.handle import Confirm, RunHandle
 from daplug_supervisor.supervisor.inbox import take, watch
 from daplug_supervisor.supervisor.orders import Orders
 from daplug_supervisor.supervisor.recorder import Recorder
-from daplug_supervisor.supervisor.scheduler import Scheduler, running
+from daplug_supervisor.supervisor.scheduler import Scheduler
 from daplug_supervisor.workers import registry
 from daplug_supervisor.workers.settings import Settings
 from daplug_supervisor.workspace.files import NAME, Lock, StateDirectory
@@ -293,7 +293,7 @@ class Supervisor:
         for handle in self._handles.values():
             run = handle.state
             if run.halt is None and run.finished_at is None:
-                self.record(run.id, ev.HaltRequested(reason, by, running(run)))
+                self.record(run.id, ev.HaltRequested(reason, by, run.at_work))
 
     def stop(self) -> None:
         """Have every running agent stopped now; its attempt is journalled as interrupted, and costs no try."""

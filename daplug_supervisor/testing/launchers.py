@@ -10,6 +10,7 @@ from pathlib import Path
 import anyio
 from msgspec.structs import replace
 
+from daplug_supervisor.core.bundle import ATTEMPT_VARIABLE
 from daplug_supervisor.core.results import Exit
 from daplug_supervisor.ports import Identity, Launch, Launcher
 from daplug_supervisor.testing.expect import Contract
@@ -55,7 +56,7 @@ async def check_launcher(make: Make, tmp_path: Path) -> None:
 
 
 def _launch(directory: Path, what: str, grace: float = 10.0, deadline: float | None = None) -> Launch:
-    environ = {"DAPLUG_SUP_ATTEMPT": str(directory)}
+    environ = {ATTEMPT_VARIABLE: str(directory)}
     return Launch(str(directory), (*_SHELL, what), "/", environ, deadline, grace)
 
 

@@ -12,7 +12,7 @@ import sys
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from daplug_supervisor.core.bundle import Bundle, Command, Evidence
+from daplug_supervisor.core.bundle import ATTEMPT_VARIABLE, Bundle, Command, Evidence
 from daplug_supervisor.errors import UsageError
 from daplug_supervisor.workers import executor_output, locate
 
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from daplug_supervisor.core.plan import Assignment
     from daplug_supervisor.core.results import Outcome
     from daplug_supervisor.workers.settings import Settings
-
-ATTEMPT_VARIABLE = "DAPLUG_SUP_ATTEMPT"
-"""Inherited by everything an attempt starts: how processes that left its session are found."""
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 _TASK_LENGTH = 43

@@ -17,10 +17,10 @@ import anyio
 import anyio.abc
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from daplug_supervisor.core.bundle import ATTEMPT_VARIABLE
 from daplug_supervisor.core.results import Exit
 from daplug_supervisor.ports import Attached, Identity, Launch
 from daplug_supervisor.processes.launch import ShimLauncher
-from daplug_supervisor.processes.tree import MARK_VARIABLE
 
 SOON = 20.0
 """Seconds after which a test gives up waiting."""
@@ -46,7 +46,7 @@ anyio.run(main)
 def launch(directory: Path, *argv: str, cwd: str = "/", **more: Any) -> Launch:
     """A launch with the mark that the supervisor gives its attempts; it ends in a minute, if a test does not end it."""
     more.setdefault("deadline", time.monotonic() + 60)
-    env = {MARK_VARIABLE: f"token of {directory}"} | more.pop("env", {})
+    env = {ATTEMPT_VARIABLE: f"token of {directory}"} | more.pop("env", {})
     return Launch(str(directory), argv, cwd, env, **more)
 
 

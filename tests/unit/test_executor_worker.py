@@ -8,13 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from daplug_supervisor.core.bundle import Bundle, Evidence
+from daplug_supervisor.core.bundle import ATTEMPT_VARIABLE, Bundle, Evidence
 from daplug_supervisor.core.plan import Assignment, Loop, Task
 from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind
 from daplug_supervisor.errors import UsageError
 from daplug_supervisor.testing import check_worker
 from daplug_supervisor.workers import locate
-from daplug_supervisor.workers.executor import ATTEMPT_VARIABLE, ExecutorWorker, attempt_id, completion_marker
+from daplug_supervisor.workers.executor import ExecutorWorker, attempt_id, completion_marker
 from daplug_supervisor.workers.executor_output import find_document, read
 from daplug_supervisor.workers.settings import Settings
 

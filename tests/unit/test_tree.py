@@ -13,9 +13,10 @@ import psutil
 import pytest
 from msgspec.structs import replace
 
+from daplug_supervisor.core.bundle import ATTEMPT_VARIABLE
 from daplug_supervisor.ports import Identity
 from daplug_supervisor.processes import tree
-from daplug_supervisor.processes.tree import MARK_VARIABLE, identity_of, leftovers, lives, sweep
+from daplug_supervisor.processes.tree import identity_of, leftovers, lives, sweep
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 NOBODY = Identity(2**22 - 1, 1, tree.boot_id() if sys.platform == "linux" else "-")
@@ -24,7 +25,7 @@ NOBODY = Identity(2**22 - 1, 1, tree.boot_id() if sys.platform == "linux" else "
 @pytest.fixture
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     """A process in a session of its own, with a mark."""
-    environ = os.environ | {MARK_VARIABLE: "the mark"}
+    environ = os.environ | {ATTEMPT_VARIABLE: "the mark"}
     with subprocess.Popen(["sleep", "1000"], start_new_session=True, env=environ) as process:
         yield process
         process.kill()
