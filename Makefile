@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs refresh clean
+.PHONY: help demo test check sweep soak mutants bench docs refresh clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -32,6 +32,15 @@ check: $(VENV)/installed-all  ## lint, format, types, layers
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+sweep: $(VENV)/installed-all  ## inject every fault of docs/promises.toml, in full (up to 45 minutes)
+	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -q -n $(JOBS) -m promise --sweep --sweep-to docs/sweep.json
+
+soak: $(VENV)/installed-all  ## run 5,000 attempts in one supervisor, and look for leaks (up to 20 minutes)
+	$(BIN)/python -m tests.soak
+
+mutants: $(VENV)/installed-all  ## plant deliberate bugs, and see that the tests catch each
+	$(BIN)/python -m tests.mutants --jobs $(JOBS)
 
 bench: $(VENV)/installed-all  ## measure what the documents claim about speed
 	$(BIN)/python -m tests.bench

@@ -1,0 +1,1 @@
+"""Deliberate bugs that the tests must catch: ``python -m tests.mutants [NAME ...]``."""
