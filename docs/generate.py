@@ -6,11 +6,14 @@ file of the repository's root or of ``docs/``. With ``--check`` nothing is writt
 
 from __future__ import annotations
 
+import json
 import re
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from inspect import get_annotations
 from pathlib import Path
+from typing import Any
 
 import click
 from field_words import EXIT_WORDS, FIELD_WORDS, STATE_WORDS
@@ -28,6 +31,9 @@ from daplug_supervisor.formats.leaves import bare, described
 from daplug_supervisor.formats.resolve import BUILTIN_PROVIDERS
 from daplug_supervisor.views import log, machine, report, rows, status, tasks, why
 from daplug_supervisor.views import plan as plan_views
+
+Totals = dict[str, float]
+Rows = dict[str, dict[str, Any]]
 
 ROOT = Path(__file__).resolve().parent.parent
 PART = re.compile(r"(<!-- generated: (\S+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
@@ -303,7 +309,52 @@ def unreleased() -> str:
     return "\n\n".join(parts) or "Nothing yet."
 
 
+def measured() -> tuple[Totals, Rows]:
+    """What the last full sweep and the last soak found: totals, and by row the tests and their figures."""
+    totals: Totals = {}
+    found: Rows = {}
+    for name in ("sweep.json", "soak.json"):
+        path = Path(__file__).with_name(name)
+        data = json.loads(path.read_text()) if path.exists() else {"totals": {}, "rows": {}}
+        for what, number in data["totals"].items():
+            totals[what] = totals.get(what, 0) + number
+        for row, about in data["rows"].items():
+            kept = found.setdefault(row, {"tests": [], "figures": {}})
+            kept["tests"] += about["tests"]
+            kept["figures"] |= about["figures"]
+    return totals, found
+
+
+def promises() -> str:
+    """The promises with the tests that show them, and what was measured."""
+    lines = []
+    _, found = measured()
+    for row, about in tomllib.loads(Path(__file__).with_name("promises.toml").read_text()).items():
+        shown = found.get(row, {"tests": [], "figures": {}})
+        tests = "<br>".join(f"`{test.removeprefix('tests/')}`" for test in shown["tests"])
+        figures = "<br>".join(figure(what, one) for what, one in shown["figures"].items())
+        lines.append(
+            (row, f"**{about['fault']}.** {about['promise']}", tests or about.get("documented", "not measured yet"), figures or "-")
+        )
+    return table(("#", "fault and promise", "shown by (in `tests/`)", "measured"), lines)
+
+
+def figure(what: str, one: dict[str, Any]) -> str:
+    """One figure, with its limit where there is one."""
+    value = f"{one['value']:,.0f}" if one["value"] >= 1000 else f"{one['value']:.3g}"  # noqa: PLR2004
+    limit = "" if one["at_most"] is None else f" (at most {one['at_most']:g})"
+    return f"{what}: {value} {one['unit']}".rstrip() + limit
+
+
+def totals() -> str:
+    """What the last full sweep went through."""
+    found, _ = measured()
+    return table(("in all", "number"), [(what, f"{number:,.0f}") for what, number in sorted(found.items())])
+
+
 PARTS: dict[str, Callable[[], str]] = {
+    "promises": promises,
+    "totals": totals,
     "api": public_names,
     "changes": unreleased,
     "cli": command_line,

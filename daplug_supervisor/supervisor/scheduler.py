@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from logging import getLogger
 
 import anyio
@@ -20,8 +20,11 @@ from daplug_supervisor.supervisor.slot import Desk, work
 
 log = getLogger(__name__)
 
-Idle = list[asyncio.Future[str]]
-"""The slots of a provider in a run that wait for their next task."""
+Idle = list[asyncio.Future[str | None]]
+"""The slots of a provider in a run that wait for their next task (None: there will be none)."""
+
+_KEPT = 16
+"""Finished runs that stay at hand, so that a person can still say something about them."""
 
 
 class Scheduler:
@@ -29,11 +32,11 @@ class Scheduler:
 
     Args:
         desk: what slots work with.
-        handles: the runs, by id; whoever adds one wakes the scheduler.
+        handles: the runs, by id; whoever adds one wakes the scheduler. Those long finished are taken out.
         token: makes a name for an attempt that is unique in the world.
     """
 
-    def __init__(self, desk: Desk, handles: Mapping[str, RunHandle], token: Callable[[], str]) -> None:
+    def __init__(self, desk: Desk, handles: dict[str, RunHandle], token: Callable[[], str]) -> None:
         self._desk = desk
         self._handles = handles
         self._token = token
@@ -41,6 +44,7 @@ class Scheduler:
         self._tasks: anyio.abc.TaskGroup | None = None
         self._idle: dict[tuple[str, str], Idle] = defaultdict(list)
         self._at_work: set[tuple[str, str]] = set()
+        self._finished: dict[str, None] = {}
 
     def wake(self) -> None:
         """Something has changed."""
@@ -86,6 +90,7 @@ class Scheduler:
             else:
                 assert isinstance(decision, Finish), "all decisions are handled"  # noqa: S101
                 self._over(handle, ev.RunFinished())
+                self._forget_older(run.id)
 
     async def _ask(self, handle: RunHandle, decision: Start, confirm: Confirm) -> None:
         """Start a task if a person agrees. What happened while that was asked counts first."""
@@ -134,9 +139,12 @@ class Scheduler:
                 await work(self._desk, run, run.tasks[task])
             finally:
                 self._at_work.discard((run.id, task))
-            following: asyncio.Future[str] = loop.create_future()
+            following: asyncio.Future[str | None] = loop.create_future()
             idle.append(following)
-            task = await following
+            given = await following
+            if given is None:
+                return
+            task = given
 
     def _over(self, handle: RunHandle, event: ev.Event) -> None:
         """The run has come to an end or to a halt: write the report, then say so."""
@@ -149,3 +157,19 @@ class Scheduler:
             log.error("the report of run %s could not be written: %s", run.id, error)  # noqa: TRY400
             made = make_report(self._desk.directory, run, now)
         handle.end(made)
+
+    def _forget_older(self, run: str) -> None:
+        """A supervisor may live for years: of finished runs it keeps the last ones at hand, the journal keeps all."""
+        self._finished.pop(run, None)
+        self._finished[run] = None
+        for old in list(self._finished)[:-_KEPT]:
+            del self._finished[old]
+            handle = self._handles.get(old)
+            if handle is None or handle.state.finished_at is None:
+                continue  # it goes on: it was reopened
+            del self._handles[old]
+            self._desk.forget(old)
+            for key in [key for key in self._idle if key[0] == old]:
+                for slot in self._idle.pop(key):
+                    if not slot.done():
+                        slot.set_result(None)

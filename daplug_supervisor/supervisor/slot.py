@@ -55,6 +55,10 @@ class Desk(Protocol):
         """The worker of a provider."""
         ...
 
+    def forget(self, run: str) -> None:
+        """Have a finished run no longer at hand."""
+        ...
+
 
 async def work(desk: Desk, run: Run, task: TaskState) -> None:
     """Bring a task that has a slot as far as it gets: done, waiting for another try, or given up."""

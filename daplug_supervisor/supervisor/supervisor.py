@@ -208,7 +208,7 @@ class Supervisor:
     async def _failed_before(self, plan: Plan) -> Run | None:
         """The latest run of the plan, if it has finished with something not done: what was paid for is kept."""
         mark = next((mark for mark in reversed(self._marks) if recovery.is_of(mark, plan)), None)
-        if mark is None or mark.run in self._handles:
+        if mark is None:
             return None
         run = await self.load(mark.run)
         return None if all(task.status in SATISFIED for task in run.tasks.values()) else run
@@ -283,6 +283,7 @@ class Supervisor:
         found = self.state.runs.get(run)
         mark = next((mark for mark in self._marks if mark.run == run), None)
         if found is None and mark is not None:
+            await self._recorder_now().settle()
             found = await recovery.load_run(self._journal, self.state, mark)
         if found is None:
             raise NotPossibleError(f"there is no run {run!r} here")
@@ -320,6 +321,10 @@ class Supervisor:
     def worker(self, run: Run, provider: str) -> Worker:
         """The worker of a provider of a run."""
         return self._load_worker(run.plan.providers[provider].worker, run.target)
+
+    def forget(self, run: str) -> None:
+        """Have a finished run no longer at hand; `load` reads it from the journal again."""
+        del self.state.runs[run]
 
     # --- inside
 
