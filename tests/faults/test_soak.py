@@ -11,11 +11,11 @@ from typing import Any
 
 import anyio
 import pytest
-from cli import Place, opened
+from cli import Place, ended, opened, plan_of, sh
 from promises import Proof
 from soaking import plan
 
-from daplug_supervisor import Supervisor
+from daplug_supervisor import Retry, Supervisor
 from daplug_supervisor.journal.sqlite import SqliteJournal
 
 pytestmark = [pytest.mark.soak, pytest.mark.promise("P29")]
@@ -95,3 +95,21 @@ async def _open(state: Path) -> tuple[float, int]:
     began = time.monotonic()
     async with Supervisor(state) as supervisor:
         return time.monotonic() - began, len(supervisor.marks)
+
+
+async def test_of_finished_runs_only_the_last_are_kept_at_hand_and_none_is_forgotten(place: Place) -> None:
+    failing = plan_of({"a": sh("exit 1", retry=Retry(1))}, name="failing")
+    async with Supervisor(place.state, inbox=False) as supervisor:
+        first = await supervisor.submit(failing)
+        await ended(first)
+        for number in range(WARM):
+            await ended(await supervisor.submit(plan_of({"a": sh("true")}, name=f"p{number}")))
+        await anyio.wait_all_tasks_blocked()
+        assert first.id not in supervisor.state.runs
+        assert len(supervisor.state.runs) == WARM - 1
+        assert first.state.tasks["a"].tries == 1, "whoever holds a handle keeps what it shows"
+        assert (await supervisor.load(first.id)).tasks["a"].tries == 1
+        again = await supervisor.submit(failing)
+        await ended(again)
+        assert again.id == first.id
+        assert len(again.state.tasks["a"].past) == 2
