@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from pathlib import Path
+
+from daplug_supervisor.core.secrets import Mask
+from daplug_supervisor.views.text import harmless_json
 
 
 class _StructuredHandler(logging.Handler):
@@ -13,6 +17,7 @@ class _StructuredHandler(logging.Handler):
     def __init__(self, path: Path) -> None:
         super().__init__(logging.INFO)
         self._path = path
+        self._mask = Mask.of(os.environ)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Append one line."""
@@ -26,14 +31,18 @@ class _StructuredHandler(logging.Handler):
             structlog.processors.format_exc_info,
         ):
             values = processor(None, "", values)  # type: ignore[assignment]
+        for name, text in values.items():
+            values[name] = self._mask(str(text))
         line = structlog.processors.JSONRenderer()(None, "", values)
-        with open(self._path, "ab", opener=_private) as file:
-            file.write(line.encode() if isinstance(line, str) else line)
-            file.write(b"\n")
+        text = line if isinstance(line, str) else line.decode()
+        # Nothing may fail because it cannot be logged.
+        with contextlib.suppress(OSError), open(self._path, "ab", opener=_private) as file:
+            file.write(harmless_json(text).encode() + b"\n")
 
 
 def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+    # Not through a link: whoever could write here before we closed the directory may have left one.
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
 
 
 def log_to(path: Path) -> None:

@@ -67,7 +67,14 @@ def directory(given: Path | None) -> StateDirectory:
     """The state directory that was asked for.
 
     Raises:
-        UsageError: it is meant to be in the working directory, and that is gone.
+        UsageError: it is meant to be in the working directory, and that is gone; or nothing can have such a name.
     """
     place = Path(NAME) if given is None else given
-    return StateDirectory(place if place.is_absolute() else here() / place)
+    place = place if place.is_absolute() else here() / place
+    try:
+        place.lstat()
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        pass  # what is to be done about that depends on what is to be done at all
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--state-dir: {getattr(error, 'strerror', None) or error}") from error
+    return StateDirectory(place)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from functools import cache
 
 import click
 import msgspec
 
-from daplug_supervisor.views.text import clean
+from daplug_supervisor.core.secrets import Mask
+from daplug_supervisor.views.text import clean, harmless_json
 
 NARROW = 80
 WIDE = 160
@@ -22,14 +25,31 @@ def width() -> int:
     return max(NARROW, min(WIDE, shutil.get_terminal_size().columns))
 
 
+@cache
+def mask() -> Mask:
+    """For what agents printed: knows the secrets of our own environment."""
+    return Mask.of(os.environ)
+
+
 def print_json(data: object) -> None:
     """One JSON document, indented."""
-    click.echo(msgspec.json.format(msgspec.json.encode(data), indent=2).decode())
+    click.echo(harmless_json(msgspec.json.format(_encoded(data), indent=2).decode()))
 
 
 def print_json_line(data: object) -> None:
     """One JSON document on one line."""
-    click.echo(msgspec.json.encode(data).decode())
+    click.echo(harmless_json(_encoded(data).decode()))
+
+
+def _encoded(data: object) -> bytes:
+    """JSON. A path that is not UTF-8 has its odd bytes written as escapes."""
+    try:
+        return msgspec.json.encode(data)
+    except UnicodeEncodeError:
+        import json  # noqa: PLC0415 (slow to import)
+
+        text = json.dumps(msgspec.to_builtins(data), ensure_ascii=False)
+        return text.encode("utf-8", "backslashreplace").replace(b"\\udc", b"\\\\udc")
 
 
 def print_data(data: object, text: str, *, as_json: bool) -> None:
@@ -40,10 +60,17 @@ def print_data(data: object, text: str, *, as_json: bool) -> None:
         click.echo(text)
 
 
+def print_harmless(text: str) -> None:
+    """Lines that may quote anything, on standard error."""
+    for line in mask()(text).splitlines():
+        click.echo(clean(line), err=True)
+
+
 def print_error(
     code: str, message: str, exit_code: int, *, hint: str = "", problems: object = (), as_json: bool = False
 ) -> None:
     """An error: as text on standard error; with ``--json`` also as an object on standard output."""
+    message = mask()(message)
     if as_json:
         print_json(
             {"error": {"code": code, "message": message, "exit_code": exit_code, "problems": problems}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -24,7 +25,7 @@ def check(plan: Path, *, as_json: bool) -> int:
     wrong = prompts.problems(loaded, Path.cwd())
     if wrong:
         raise UsageError("\n".join(wrong))
-    found = check_plan(loaded)
+    found = check_plan(loaded, os.environ)
     print_data(found, check_text(found, width()), as_json=as_json)
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,6 +48,12 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str | None
 @click.option(
     "--attempts", type=click.IntRange(1), default=3, show_default=True, help="Tries for each prompt."
 )
+@click.option(
+    "--pass-env",
+    multiple=True,
+    metavar="NAME",
+    help="Hand this variable on (or NAME_*); may be given several times.",
+)
 @click.option("--fresh", is_flag=True, help="Begin a new run, whatever the last one left undone.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done; start nothing.")
 @options.driving
@@ -71,7 +78,7 @@ def run_prompt(
     if dry_run:
         from daplug_supervisor.views.plan import check, check_text  # noqa: PLC0415
 
-        found = check(plan)
+        found = check(plan, os.environ)
         print_data(found, check_text(found, width()), as_json=as_json)
         return 0
     from daplug_supervisor.cli import driving  # noqa: PLC0415

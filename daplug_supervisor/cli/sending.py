@@ -33,6 +33,8 @@ def tell(
         NotPossibleError: it was refused; nothing was changed.
     """
     directory.require()
+    # Words of a command line may be no text at all, and the journal holds only text.
+    run, task, reason = (word.encode("utf-8", "backslashreplace").decode() for word in (run, task, reason))
     command = Command(secrets.token_hex(8), verb, run, task, reason, force)
     answer = _ask(directory, command) if directory.holder() is not None else None
     if answer is None:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import BinaryIO, get_args
 
 import click
 
 from daplug_supervisor.cli import options
 from daplug_supervisor.cli.inspect import now, wait_for_change
-from daplug_supervisor.cli.output import print_data, width
+from daplug_supervisor.cli.output import mask, print_data, width
 from daplug_supervisor.cli.reading import load_run
 from daplug_supervisor.core.commands import Verb, find_task
 from daplug_supervisor.core.machine import ACTIVE, Status
+from daplug_supervisor.core.secrets import Lines
 from daplug_supervisor.errors import NotPossibleError
 from daplug_supervisor.views.text import clean
-from daplug_supervisor.workspace.files import STDERR, STDOUT
+from daplug_supervisor.workspace.files import STDERR, STDOUT, open_output
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -37,7 +39,8 @@ def list_tasks(
     from daplug_supervisor.views import tasks as views  # noqa: PLC0415
 
     directory = options.directory(state_dir)
-    found, at = load_run(directory, run), now()
+    found = load_run(directory, run)
+    at = now(found)
     live = directory.holder() is not None
     rows = views.tasks(found, at, live, ready=ready, status=Status(status) if status else None)
     text = "\n".join(views.ready_lines(found, at)) if ready else views.tasks_text(rows, at, width())
@@ -57,8 +60,8 @@ def show(name: str, *, run: str | None, as_json: bool, state_dir: Path | None) -
     directory = options.directory(state_dir)
     found = load_run(directory, run)
     find_task(found, name)
-    at = now()
-    detail = views.task_detail(found, name, at, directory.holder() is not None)
+    at = now(found)
+    detail = views.task_detail(found, name, at, directory.holder() is not None, os.environ)
     print_data(detail, views.task_text(detail, at, width()), as_json=as_json)
     return 0
 
@@ -76,7 +79,7 @@ def why(name: str, *, run: str | None, as_json: bool, state_dir: Path | None) ->
     found = load_run(directory, run)
     find_task(found, name)
     live = directory.holder() is not None
-    answer = views.why(found, name, now(), live=live, stop_file=directory.stop_requested())
+    answer = views.why(found, name, now(found), live=live, stop_file=directory.stop_requested())
     print_data(answer, views.why_text(answer, width()), as_json=as_json)
     return 0
 
@@ -86,7 +89,7 @@ def why(name: str, *, run: str | None, as_json: bool, state_dir: Path | None) ->
 @click.option("--attempt", type=click.IntRange(1), help="Which attempt.  [default: the latest]")
 @click.option("--stderr", is_flag=True, help="Standard error instead of standard output.")
 @click.option("--follow", "-f", is_flag=True, help="Go on as it grows, until the task has ended.")
-@click.option("--raw", is_flag=True, help="Byte for byte, terminal escapes and all.")
+@click.option("--raw", is_flag=True, help="Byte for byte, terminal escapes, secrets and all.")
 @options.chosen_run
 @options.as_json
 @options.state_dir
@@ -94,7 +97,10 @@ def logs(
     name: str, *, attempt: int | None, stderr: bool, follow: bool, raw: bool, run: str | None, as_json: bool,
     state_dir: Path | None,
 ) -> int:  # fmt: skip
-    """Print what an attempt wrote. Control characters are shown, not obeyed. With --json: where the files are."""
+    """Print what an attempt wrote, without secrets. Control characters are shown, not obeyed.
+
+    With --json: where the files are.
+    """
     directory = options.directory(state_dir)
     found = load_run(directory, run)
     state = find_task(found, name)
@@ -109,30 +115,54 @@ def logs(
         files = {"directory": str(folder), "stdout": str(folder / STDOUT), "stderr": str(folder / STDERR)}
         print_data(files, "", as_json=True)
         return 0
-    offset = _copy(path, 0, raw=raw)
+    masked = None if raw else Lines(mask())
+    offset = _copy(path, 0, masked)
     while follow and find_task(found, name).status in ACTIVE:
         wait_for_change(folder, 2.0)
-        offset = _copy(path, offset, raw=raw)
+        offset = _copy(path, offset, masked)
         found = load_run(directory, found.id)
-    _copy(path, offset, raw=raw)
+    _copy(path, offset, masked)
     return 0
 
 
-def _copy(path: Path, offset: int, *, raw: bool) -> int:
-    """Print a file from an offset on, and return the new offset. Unless raw, only whole lines while it grows."""
+def _copy(path: Path, offset: int, masked: Lines | None) -> int:
+    """Print a file from an offset on, and return the new offset. Without a mask it is printed as it is."""
     try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            while chunk := file.readline(65536):
-                if raw:
-                    sys.stdout.buffer.write(chunk)
-                else:
-                    click.echo(clean(chunk.decode("utf-8", "replace").rstrip("\r\n")))
-                offset += len(chunk)
+        with open_output(path) as file, open_output(path) as same:
+            while (begin := _next_data(same, offset)) is not None:
+                if begin > offset:
+                    click.echo(f"[... {begin - offset} bytes left out ...]")
+                file.seek(begin)
+                offset = _copy_piece(file, begin, _end_of_data(same, begin), masked)
     except FileNotFoundError:
         pass
+    except OSError as error:
+        raise NotPossibleError(f"{path}: {error.strerror}") from error
     sys.stdout.flush()
     return offset
+
+
+def _copy_piece(file: BinaryIO, offset: int, end: int, masked: Lines | None) -> int:
+    while chunk := file.readline(min(65536, end - offset)):
+        if masked is None:
+            sys.stdout.buffer.write(chunk)
+        else:
+            click.echo(clean(masked(chunk.decode("utf-8", "replace").rstrip("\r\n"))))
+        offset += len(chunk)
+    return offset
+
+
+def _next_data(file: BinaryIO, offset: int) -> int | None:
+    """Where there is something from an offset on, or None: the middle of a long log that still grows is a hole."""
+    try:
+        found = os.lseek(file.fileno(), offset, os.SEEK_DATA)
+    except OSError:
+        return None
+    return found if found < os.fstat(file.fileno()).st_size else None
+
+
+def _end_of_data(file: BinaryIO, offset: int) -> int:
+    return os.lseek(file.fileno(), offset, os.SEEK_HOLE)
 
 
 def _decision(verb: Verb, text: str, *, forcible: bool = False) -> click.Command:

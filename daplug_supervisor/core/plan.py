@@ -34,6 +34,14 @@ Seconds = Annotated[
     ),
 ]
 Text = Annotated[str, Meta(min_length=1)]
+VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*\*?(?!\n)$"
+VariableName = Annotated[
+    str,
+    Meta(
+        pattern=VARIABLE_PATTERN,
+        description="An environment variable's name, or the beginning of some followed by '*'.",
+    ),
+]
 Count = Annotated[int, Meta(ge=1, le=10_000)]
 
 DURATION_FIELDS = frozenset({"timeout", "backoff", "max_backoff", "estimate", "grace"})
@@ -76,7 +84,8 @@ class Provider(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     """A pool: how many attempts at once, which worker runs them, and with which model.
 
     `model` defaults to the provider's name; `fallback` names the providers that take over a task that this one
-    cannot get further with; `options` is passed to a third-party worker as it is.
+    cannot get further with; `pass_env` names variables of the supervisor's environment that its attempts get too;
+    `options` is passed to a third-party worker as it is.
     """
 
     model: Text | None = None
@@ -86,6 +95,7 @@ class Provider(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     variant: Literal["none", "low", "medium", "high", "xhigh"] | None = None
     fallback: tuple[Id, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
+    pass_env: tuple[VariableName, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -127,6 +137,7 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
 
     `on_failure`: ``continue`` leaves the dependents of a failed task blocked and goes on with the rest; ``halt``
     starts nothing more. `timeout` bounds the whole run, in seconds; when it is over nothing more is started.
+    `pass_env` names what all attempts get of the supervisor's environment, beside `core.environment.ALLOWED`.
     """
 
     name: Id
@@ -135,6 +146,7 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     version: Literal[1] = VERSION
     on_failure: Literal["continue", "halt"] = "continue"
     timeout: Seconds | None = None
+    pass_env: tuple[VariableName, ...] = ()
 
 
 class Defaults(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -171,6 +183,7 @@ class PlanFile(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     defaults: Defaults = Defaults()
     on_failure: Literal["continue", "halt"] = "continue"
     timeout: Seconds | None = None
+    pass_env: tuple[VariableName, ...] = ()
 
 
 class Assignment(Struct, frozen=True):
@@ -194,3 +207,8 @@ def assignment(plan: Plan, task: Task, provider: str) -> Assignment:
         cli=(task.cli if own else None) or pool.cli,
         variant=(task.variant if own else None) or pool.variant,
     )
+
+
+def pass_env(plan: Plan, provider: str) -> tuple[str, ...]:
+    """The variables, by name or beginning, that a plan has handed on to the attempts of a pool."""
+    return (*plan.pass_env, *plan.providers[provider].pass_env)

@@ -5,10 +5,12 @@ The plan is complete (`formats.resolve`), but may name things that do not exist.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from daplug_supervisor.core import graph
 from daplug_supervisor.core.plan import MAX_TASKS, Assignment, Loop, Plan, Provider, Task, assignment
+from daplug_supervisor.core.secrets import looks_secret
 from daplug_supervisor.formats.findings import FieldPath, Finding, Nearest, choice, escaped, shown
 from daplug_supervisor.formats.resolve import BUILTIN_PROVIDERS
 
@@ -21,8 +23,10 @@ COMMAND_WORKER = "command"
 _WORK = ("prompt", "instructions", "command")
 _NOT_FOR_COMMANDS = ("model", "cli", "variant", "sandbox", "require_diff")
 _MAX_CYCLES = 10
+_MOST_STEPS = 100_000
 _MAX_CYCLE_SHOWN = 12
 _DEFAULT_LOOP = Loop()
+_OUTPUT = re.compile(r"\$\{\s*[A-Za-z0-9][A-Za-z0-9._-]*?\.(?:outputs?|result|claim)\b[^}]*\}?")
 
 
 def check(plan: Plan) -> Iterator[Finding]:
@@ -38,12 +42,19 @@ def check(plan: Plan) -> Iterator[Finding]:
     yield from _unique("providers", plan.providers)
     yield from _providers(plan)
     nearest = Nearest(plan.tasks)
-    for name, task in plan.tasks.items():
+    kinds = {name: _kind(provider) for name, provider in plan.providers.items()}
+    for name, task in plan.tasks.items():  # there may be many, and most have nothing to look at more closely
         path = ("tasks", name)
-        yield from _work(path, task)
-        yield from _needs(path, name, task.needs, plan.tasks, nearest)
-        yield from _env((*path, "env"), task.env)
-        yield from _worker(path, plan, task)
+        if not _says_one_thing(task):
+            yield from _work(path, task)
+        if task.needs:
+            yield from _needs(path, name, task.needs, plan.tasks, nearest)
+        if task.env:
+            yield from _env((*path, "env"), task.env)
+        if task.command is not None and "${" in " ".join(task.command):
+            yield from _command(path, task.command)
+        if kinds.get(task.provider or "") == ("command" if task.command is None else "agent"):
+            yield from _worker(path, plan, task)
     yield from _subagents(plan)
     yield from _cycles(plan)
 
@@ -55,6 +66,14 @@ def _unique(field: str, names: Iterable[str]) -> Iterator[Finding]:
         if other != name:
             message = f"{name} and {other} differ only by case"
             yield Finding((field, name), message, "ids are unique without regard to case")
+
+
+def _says_one_thing(task: Task) -> bool:
+    """Whether exactly one of prompt, instructions and command is given, with nothing that does not go with it."""
+    if task.command is None:
+        return (task.prompt is None) != (task.instructions is None)
+    agents = task.prompt or task.instructions or task.model or task.cli or task.variant
+    return not (agents or task.sandbox or task.require_diff) and task.loop == _DEFAULT_LOOP
 
 
 def _work(path: FieldPath, task: Task) -> Iterator[Finding]:
@@ -95,7 +114,7 @@ def _cycles(plan: Plan) -> Iterator[Finding]:
     for name, task in plan.tasks.items():
         whole = name not in task.needs and all(other in plan.tasks for other in task.needs)
         needs[name] = task.needs if whole else [n for n in task.needs if n != name and n in plan.tasks]
-    for _ in range(_MAX_CYCLES):
+    for _ in range(max(1, min(_MAX_CYCLES, _MOST_STEPS // max(1, len(needs))))):
         found = graph.cycle(needs)
         if not found:
             return
@@ -114,11 +133,24 @@ def _cycles(plan: Plan) -> Iterator[Finding]:
 
 
 def _env(path: FieldPath, env: dict[str, str]) -> Iterator[Finding]:
-    for key in env:
+    for key, value in env.items():
         if not key or "=" in key:
             yield Finding(
                 (*path, key), f"{shown(key)} cannot name an environment variable", "names have no '='"
             )
+        elif looks_secret(key, value):
+            remedy = f"set it in the environment, and hand it on: pass_env: [{escaped(key)}]"
+            yield Finding((*path, key), "a secret would be kept in the journal", remedy)
+
+
+def _command(path: FieldPath, command: Iterable[str]) -> Iterator[Finding]:
+    """A value of another task in a command would be text that a shell may run: refused, not left as it is."""
+    for index, word in enumerate(command):
+        found = _OUTPUT.search(word)
+        if found:
+            message = f"{shown(found[0])}: what another task says cannot be put into a command"
+            remedy = "have that task write a file, and read it here"
+            yield Finding((*path, "command", index), message, remedy)
 
 
 def _kind(provider: Provider) -> str:
@@ -129,17 +161,14 @@ def _kind(provider: Provider) -> str:
 
 
 def _worker(path: FieldPath, plan: Plan, task: Task) -> Iterator[Finding]:
-    """Whether the task's pool can run it at all."""
-    pool = plan.providers.get(task.provider or "")
-    if pool is None:
-        return
+    """What is wrong if the task's pool runs commands and it is none, or the other way round."""
+    pool = plan.providers[task.provider or ""]
     here = (*path, "provider")
-    kind = _kind(pool)
     because = (here, *((*path, field) for field in _WORK), ("providers", str(task.provider), "worker"))
-    if task.command is not None and kind == "agent":
+    if task.command is not None:
         message = f"a command cannot run in {task.provider}, whose worker is {pool.worker}"
         yield Finding(here, message, "remove provider, so that it runs in local", because=because)
-    elif task.command is None and kind == "command":
+    else:
         message = f"an agent's task cannot run in {task.provider}, whose worker is command"
         yield Finding(here, message, "name another provider", because=because)
 

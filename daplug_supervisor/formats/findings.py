@@ -6,7 +6,6 @@ Everything quoted from a file is escaped here, so that no message can carry a co
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,6 +19,7 @@ MAX_PROBLEMS = 1000
 _LONGEST_FIELD = 300
 _MAX_SEARCHES = 50
 _MAX_COMPARED = 2000
+_BLOCK = 1 << 16
 
 
 class Finding(NamedTuple):
@@ -111,15 +111,21 @@ def choice(name: str, known: Iterable[str], nearest: Nearest) -> str:
 
 
 class Lines:
-    """Turns character offsets into lines and columns."""
+    """Turns character offsets into lines and columns, in little memory however many lines there are."""
 
     def __init__(self, text: str) -> None:
-        self._starts = [0, *(match.end() for match in re.finditer("\n", text))]
+        self._text = text
+        self._before = [0]
+        """How many line breaks come before each block."""
 
     def position(self, offset: int) -> tuple[int, int]:
         """Line and column, both from 1."""
-        line = bisect_right(self._starts, offset)
-        return line, offset - self._starts[line - 1] + 1
+        block = min(offset, len(self._text)) // _BLOCK
+        while len(self._before) <= block:
+            start = (len(self._before) - 1) * _BLOCK
+            self._before.append(self._before[-1] + self._text.count("\n", start, start + _BLOCK))
+        line = 1 + self._before[block] + self._text.count("\n", block * _BLOCK, offset)
+        return line, offset - self._text.rfind("\n", 0, offset)
 
 
 class Blame:

@@ -15,7 +15,8 @@ from msgspec import Struct
 from daplug_supervisor.formats.findings import FieldPath, Finding, Findings, Lines, UnreadableError, shown
 
 MAX_DEPTH = 20
-MAX_VALUES = 2_000_000
+MAX_VALUES = 150_000
+"""Keys and values, which is about a second's work. JSON plans may hold more, because good ones need no tree."""
 
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
@@ -132,7 +133,7 @@ class Tree:
         """
         self._count += 1
         if self._count > MAX_VALUES:
-            self.problem(f"more than {MAX_VALUES:,} values", "split the plan", node.at)
+            self.problem(f"more than {MAX_VALUES:,} keys and values", "write large plans as JSON", node.at)
             raise TooManyError
         if not self._open:
             self.root = node

@@ -13,11 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from daplug_supervisor.core.plan import DURATION_FIELDS, Id, Plan, parse_duration
+from daplug_supervisor.core.plan import DURATION_FIELDS, MAX_TASKS, Id, Plan, parse_duration
 from daplug_supervisor.formats.checks import check
-from daplug_supervisor.formats.findings import MAX_PROBLEMS, Finding, Findings, UnreadableError, escaped
+from daplug_supervisor.formats.findings import (
+    MAX_PROBLEMS,
+    Finding,
+    Findings,
+    UnreadableError,
+    escaped,
+    shown,
+)
 from daplug_supervisor.formats.nodes import (
     MAX_DEPTH,
+    MAX_VALUES,
     Broken,
     Mapping,
     Scalar,
@@ -35,11 +43,17 @@ _GAP = re.compile(r"[\s,:]*")
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
 _WORD = re.compile(r'[^\s{}\[\],:"]+')
 _BRACKETS = re.compile(rf"{_STRING.pattern}|[{{}}\[\]]")
+_ENDS = re.compile(rf"{_STRING.pattern}|}}")
+_STEP = re.compile(r"[A-Za-z_]+")
 _NOT_JSON = re.compile("NaN|-?Infinity")
 _LONG_NUMBER = re.compile(rb"\d{19}")
 # NUL and halves of surrogate pairs; whole pairs are rare enough to be read the slow way too.
 _UNSENDABLE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 
+MAX_PARTS = 600_000
+"""Commas and braces in a plan: what is found out about one takes about a second, and 100 MB."""
+
+_decoder = json.JSONDecoder()
 _raw_mapping = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _raw_tasks = msgspec.json.Decoder(dict[Id, msgspec.Raw])
 _task = msgspec.json.Decoder(dict[str, Any])
@@ -52,19 +66,27 @@ def read(source: Source) -> Plan:
         json.JSONDecodeError: it is not JSON.
         PlanError: it has problems.
     """
+    at_task: list[str] = []
     try:
-        json.loads(source.text, object_pairs_hook=_unique, parse_constant=_refuse, parse_int=str)
-        plan, more = _straight(source)
+        _strictly_json(source.text)
+        plan, more = _straight(source, at_task)
         first = list(islice(chain(more, check(plan)), MAX_PROBLEMS))
         if not first:
             return plan
     except json.JSONDecodeError:
         raise
+    except _TwiceError as error:
+        first = [
+            Finding((), f"{shown(error.key)} is written twice", "keep one", _last_key(source.text, error))
+        ]
     except RecursionError:
         finding = Finding((), f"nested more than {MAX_DEPTH} levels deep", at=_too_deep(source.text))
         raise failure([finding], source) from None
     except ValueError as error:  # msgspec's errors are among them
-        first = [Finding((), escaped(str(error), 300))]
+        path = (*(("tasks", at_task[0]) if at_task else ()), *_STEP.findall(str(error).partition("`$")[2]))
+        first = [Finding(path, escaped(str(error).partition(" - at `$")[0], 300))]
+    if source.text.count(",") + source.text.count(":") > MAX_VALUES:
+        raise failure(first, source)  # a tree of it would take too long
     return _through_tree(source, first)
 
 
@@ -84,18 +106,50 @@ def _through_tree(source: Source, first: list[Finding]) -> Plan:
     return plan
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> None:
-    # Returning nothing keeps this pass small: the values are decoded again, into something better.
-    if len({key for key, _ in pairs}) != len(pairs):
-        raise ValueError("a key is written twice")
+class _TwiceError(ValueError):
+    """In the object that is the `number`th to end, from 1, `key` is written twice."""
+
+    def __init__(self, key: str, number: int) -> None:
+        super().__init__(key)
+        self.key, self.number = key, number
+
+
+def _strictly_json(text: str) -> None:
+    """Check that it is JSON of a bearable size, and that no key is written twice.
+
+    Raises:
+        ValueError: it is not; `json.JSONDecodeError` where the syntax is wrong.
+        RecursionError: it is nested too deep.
+    """
+    if text.count(",") + text.count("{") > MAX_PARTS:
+        raise ValueError(f"more than {MAX_PARTS:,} commas and braces: split the plan")
+    ended = 0
+
+    def unique(pairs: list[tuple[str, Any]]) -> None:
+        # Returning nothing keeps this pass small: the values are decoded again, into something better.
+        nonlocal ended
+        ended += 1
+        if len(dict(pairs)) != len(pairs):
+            seen: set[str] = set()
+            raise _TwiceError(next(key for key, _ in pairs if key in seen or seen.add(key)), ended)  # type: ignore[func-returns-value]
+
+    # What becomes of numbers does not matter either, only that it is always the same small thing.
+    json.loads(text, object_pairs_hook=unique, parse_constant=_refuse, parse_int=str.isspace)
+
+
+def _last_key(text: str, error: _TwiceError) -> int:
+    """Where the key is written for the last time, in the object that ends as the given one."""
+    ends = (match.start() for match in _ENDS.finditer(text) if match[0] == "}")
+    end = next(islice(ends, error.number - 1, None))
+    return text.rfind(json.dumps(error.key, ensure_ascii=False), 0, end)
 
 
 def _refuse(word: str) -> None:
     raise ValueError(f"{word} is not JSON")
 
 
-def _straight(source: Source) -> tuple[Plan, list[Finding]]:
-    """The plan and what is wrong with its providers.
+def _straight(source: Source, at_task: list[str]) -> tuple[Plan, list[Finding]]:
+    """The plan and what is wrong with its providers; `at_task` names the task that is being read.
 
     Raises:
         ValueError: something does not fit, or needs a closer look.
@@ -110,17 +164,24 @@ def _straight(source: Source) -> tuple[Plan, list[Finding]]:
     head = {key: _with_seconds(msgspec.json.decode(raw)) for key, raw in parts.items()}
     if "timeout" in head:
         head = _with_seconds(head)
-    return resolve(head, _tasks(tasks), default_name=source.default_name, processors=source.processors)
+    if len(tasks) > MAX_TASKS:
+        at_task[:] = [next(islice(tasks, MAX_TASKS, None))]
+        raise ValueError(f"{len(tasks):,} tasks: at most {MAX_TASKS:,} are allowed: split the plan")
+    return resolve(
+        head, _tasks(tasks, at_task), default_name=source.default_name, processors=source.processors
+    )
 
 
-def _tasks(raw: dict[str, msgspec.Raw]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, text in raw.items():
-        task: dict[str, Any] = _with_seconds(_task.decode(text))
+def _tasks(raw: dict[str, msgspec.Raw], at_task: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name in list(raw):
+        at_task[:] = (name,)
+        task: dict[str, Any] = _with_seconds(_task.decode(raw.pop(name)))  # gone, to make room for the task
         if "blocked_by" in task:
             if "needs" in task:
                 raise ValueError("needs and blocked_by")
             task["needs"] = task.pop("blocked_by")
         yield name, task
+    at_task.clear()
 
 
 def _with_seconds(values: Any) -> Any:
@@ -150,9 +211,8 @@ def _feed(text: str, tree: Tree) -> None:
         elif letter in "}]":
             tree.end()
         elif letter == '"':
-            end = _end(_STRING, text, at)
-            inner = text[at + 1 : end - 1]
-            tree.add(Scalar(json.loads(text[at:end]) if "\\" in inner else inner, plain=False, at=at))
+            inner, end = _decoder.raw_decode(text, at)
+            tree.add(Scalar(inner, plain=False, at=at))
         else:
             end = _end(_WORD, text, at)
             word = text[at:end]

@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 import re
 import stat
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from daplug_supervisor.core.secrets import tokens
 from daplug_supervisor.errors import PlanError, Problem
 from daplug_supervisor.formats import planjson
 from daplug_supervisor.formats.findings import (
+    MAX_PROBLEMS,
     Finding,
     Findings,
     Lines,
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from daplug_supervisor.core.plan import Plan
 
 MAX_YAML_BYTES = 8 * 2**20
-MAX_JSON_BYTES = 64 * 2**20
+MAX_JSON_BYTES = 16 * 2**20
 
 _FILE_NAME = 300
 _PEEK = 1000
@@ -76,6 +79,7 @@ def loads(text: bytes, *, file: str, default_name: str, processors: int) -> Plan
     maybe_json, size = _limit(file, text[:_PEEK]) == MAX_JSON_BYTES, len(text)
     source = Source(name, fit_id(default_name, "plan"), processors, _decoded(text, name))
     del text  # the decoded one is as large
+    _refuse_tokens(source)
     if maybe_json:
         try:
             return planjson.read(source)
@@ -124,9 +128,10 @@ def _decoded(data: bytes, file: str) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        before = error.object[: error.start].decode()
-        position = Lines(before).position(len(before))
-        raise PlanError([Problem("not UTF-8", "save the file as UTF-8", file, *position)]) from None
+        line = 1 + data.count(b"\n", 0, error.start)
+        begin = data.rfind(b"\n", 0, error.start) + 1
+        column = 1 + len(data[begin : error.start].decode("utf-8-sig" if line == 1 else "utf-8"))
+        raise PlanError([Problem("not UTF-8", "save the file as UTF-8", file, line, column)]) from None
     control = _CONTROL.search(text)
     if control:
         remedy = "remove it"
@@ -135,6 +140,16 @@ def _decoded(data: bytes, file: str) -> str:
         position = Lines(text).position(control.start())
         raise PlanError([Problem(f"control character {shown(control[0])}", remedy, file, *position)])
     return text
+
+
+def _refuse_tokens(source: Source) -> None:
+    """A plan is kept in the journal, and its commands can be seen by all users of the machine."""
+    remedy = "leave it in the environment, and name its variable in pass_env"
+    found = [
+        Finding((), f"holds {what}", remedy, at) for at, what in islice(tokens(source.text), MAX_PROBLEMS)
+    ]
+    if found:
+        raise failure(found, source)
 
 
 def _read_yaml(source: Source) -> Plan:

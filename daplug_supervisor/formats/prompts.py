@@ -123,6 +123,7 @@ def to_plan(  # noqa: PLR0913 - the options of run-prompt, by keyword only
     on_conflict: Literal["error", "reuse", "increment"] = "error",
     sandbox: bool | Literal["strict", "balanced", "dev"] = False,
     require_diff: bool = False,
+    pass_env: Sequence[str] = (),
     timeout: float | None = None,
     retry: Retry | None = None,
 ) -> Plan:
@@ -151,7 +152,7 @@ def to_plan(  # noqa: PLR0913 - the options of run-prompt, by keyword only
             require_diff=require_diff,
         )
     pool = Provider(model=model, parallel=parallel, cli=cli, variant=variant)
-    plan = Plan(name="run-prompt", tasks=tasks, providers={provider: pool})
+    plan = Plan(name="run-prompt", tasks=tasks, providers={provider: pool}, pass_env=tuple(pass_env))
     problems = [Problem(one.message, one.remedy, field=dotted(one.path)) for one in check(plan)]
     if problems:
         raise PlanError(problems)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,15 @@ from msgspec import Struct
 from daplug_supervisor.errors import PlanError, Problem
 from daplug_supervisor.formats.checks import check
 from daplug_supervisor.formats.fields import plain_plan
-from daplug_supervisor.formats.findings import MAX_PROBLEMS, Blame, Finding, Findings, Lines, dotted
+from daplug_supervisor.formats.findings import (
+    MAX_PROBLEMS,
+    Blame,
+    FieldPath,
+    Finding,
+    Findings,
+    Lines,
+    dotted,
+)
 from daplug_supervisor.formats.nodes import Node, locate
 from daplug_supervisor.formats.resolve import resolve
 
@@ -47,6 +57,17 @@ def checked(root: Node, source: Source, found: Findings) -> Plan:
     return plan
 
 
+def _sought(text: str, path: FieldPath) -> int:
+    """Where a field of a JSON plan that is too large for a tree is most likely written, or -1."""
+    at = -1
+    for key in path:
+        found = re.compile(rf"{re.escape(json.dumps(key))}\s*:").search(text, at + 1)
+        if found is None:
+            break
+        at = found.start()
+    return at
+
+
 def failure(findings: Iterable[Finding], source: Source, root: Node | None = None) -> PlanError:
     """Findings as problems with their positions, in file order."""
     lines = Lines(source.text)
@@ -54,6 +75,8 @@ def failure(findings: Iterable[Finding], source: Source, root: Node | None = Non
     for finding in findings:
         written_at, path = locate(root, finding.path)
         at = finding.at if finding.at >= 0 else written_at
+        if at < 0 and root is None:
+            at = _sought(source.text, finding.path)
         line, column = lines.position(at) if at >= 0 else (0, 0)
         placed.append((at, Problem(finding.message, finding.remedy, source.file, line, column, dotted(path))))
     problems = [problem for _, problem in sorted(placed, key=lambda pair: pair[0])]

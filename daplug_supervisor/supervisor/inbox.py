@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import secrets
 import stat
 import threading
+from collections.abc import Container
 from logging import getLogger
 from pathlib import Path
 from typing import Protocol
@@ -42,6 +45,10 @@ class Receiver(Protocol):
 
     directory: StateDirectory
 
+    def check(self) -> None:
+        """Check that the state directory is where it was."""
+        ...
+
     async def command(self, command: Command) -> ev.CommandAnswered:
         """Carry one out."""
         ...
@@ -70,10 +77,15 @@ def withdraw(directory: StateDirectory, command: Command) -> bool:
 
 
 async def watch(receiver: Receiver) -> None:
-    """Take commands as they come, for ever."""
+    """Take commands as they come, for ever, and notice if their folder goes away.
+
+    Raises:
+        StateDirectoryError: it did.
+    """
     await take(receiver)
     await anyio.sleep(_SETTLE)
     await take(receiver)
+    receiver.check()
     changed = anyio.Event()
     stop = threading.Event()
     loop = asyncio.get_running_loop()
@@ -101,14 +113,27 @@ async def watch(receiver: Receiver) -> None:
             with anyio.move_on_after(patience.pop() if patience else None):
                 await changed.wait()
             changed = anyio.Event()
+            receiver.check()
             await take(receiver)
     finally:
         stop.set()
 
 
+def waiting(directory: StateDirectory) -> list[Path]:
+    """What lies in the inbox, oldest name first."""
+    return sorted(directory.inbox.glob("[!.]*.json"))
+
+
+def remove(directory: StateDirectory, ids: Container[str]) -> None:
+    """Take the commands with these ids out of the inbox: they are answered."""
+    for path in waiting(directory):
+        if _name(path) in ids:
+            _remove(path)
+
+
 async def take(receiver: Receiver) -> None:
-    """Carry out what lies in the inbox, oldest name first."""
-    for path in sorted(receiver.directory.inbox.glob("[!.]*.json")):
+    """Carry out what lies in the inbox."""
+    for path in waiting(receiver.directory):
         answer = await _carry_out(receiver, path)
         if answer is not None:
             await receiver.record("", answer).wait()
@@ -122,7 +147,7 @@ async def _carry_out(receiver: Receiver, path: Path) -> ev.CommandAnswered | Non
     except FileNotFoundError:
         return None  # its sender has withdrawn it
     except (OSError, ValueError, RecursionError) as error:
-        name = ascii(path.stem)[1:-1][:100]
+        name = _name(path)
         log.warning("inbox file %s refused: %s", name, error)
         return ev.CommandAnswered(name, "unknown", applied=False, message=f"not a command: {error}"[:300])
     try:
@@ -132,14 +157,32 @@ async def _carry_out(receiver: Receiver, path: Path) -> ev.CommandAnswered | Non
     return None
 
 
+def _name(path: Path) -> str:
+    """The id in a file's name."""
+    return ascii(path.stem)[1:-1][:100]
+
+
 def _read(path: Path) -> Command:
     """The command in a file. Anybody who may write there put it there: it may be anything, a pipe for example."""
-    found = path.lstat()
-    if not stat.S_ISREG(found.st_mode):
-        raise ValueError("not a regular file")
-    if found.st_size > MAX_SIZE:
+    # Looked at when it is open, or somebody could put another in its place in between.
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ValueError("not a regular file") from error
+        raise
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("not a regular file")
+        if found.st_uid != os.geteuid():
+            raise ValueError("it belongs to another user")
+        data = os.read(descriptor, MAX_SIZE + 1)
+    finally:
+        os.close(descriptor)
+    if len(data) > MAX_SIZE:
         raise ValueError(f"larger than {MAX_SIZE} bytes")
-    return msgspec.json.decode(path.read_bytes(), type=Command)
+    return msgspec.json.decode(data, type=Command)
 
 
 def _remove(path: Path) -> None:

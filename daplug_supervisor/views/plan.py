@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
+from daplug_supervisor.core.environment import held_back
 from daplug_supervisor.core.graph import critical_path, dependents, stages
 from daplug_supervisor.core.plan import LOCAL, Assignment, Plan, Task, assignment
 from daplug_supervisor.views.derived import label, tasks_word
@@ -55,6 +56,7 @@ class Check(Struct, frozen=True):
     `stages` are levels, not barriers: a task starts as soon as its own needs are met. `critical_path` is the
     longest chain, `estimate` its seconds (null without estimates), and `total_estimate` those of all tasks.
     `parallel`: the most tasks in one stage. `bottlenecks`: the tasks that most others directly wait for.
+    `held_back`: variables of the environment in which this is asked that no task would get.
     """
 
     plan: str
@@ -69,10 +71,12 @@ class Check(Struct, frozen=True):
     providers: tuple[ProviderPlan, ...]
     assignments: tuple[TaskPlan, ...]
     warnings: tuple[str, ...]
+    held_back: tuple[str, ...] = ()
 
 
-def check(plan: Plan) -> Check:
-    """What a loaded, valid plan will do."""
+def check(plan: Plan, environ: Iterable[str] = ()) -> Check:
+    """What a loaded, valid plan will do. `environ`: the names of the variables that there are."""
+    passed = [pattern for provider in plan.providers.values() for pattern in provider.pass_env]
     needs = {name: spec.needs for name, spec in plan.tasks.items()}
     levels = stages(needs)
     path = critical_path(needs, lambda name: plan.tasks[name].estimate or 1.0)
@@ -95,6 +99,7 @@ def check(plan: Plan) -> Check:
         providers=_providers(plan, levels),
         assignments=_assignments(plan, levels),
         warnings=tuple(_warnings(plan)),
+        held_back=held_back(environ, (*plan.pass_env, *passed)),
     )
 
 
@@ -190,6 +195,7 @@ def check_text(found: Check, width: int = 80) -> str:
         "Stages (not barriers: a task starts when its own needs are met)": _stage_lines(found, width),
         "Providers": [_provider_table(found, width)],
         "Tasks": _task_lines(found, width),
+        "Variables that no task gets (pass_env hands one on)": wrap(", ".join(found.held_back), width, "  "),
         "Warnings": [line for text in found.warnings for line in wrap(text, width, "  ")],
     }
     lines = [line for name, part in sections.items() if part for line in ("", *wrap(name, width), *part)]

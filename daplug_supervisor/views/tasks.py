@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from msgspec import Struct
 
 from daplug_supervisor.core.commands import find_task
+from daplug_supervisor.core.environment import held_back
 from daplug_supervisor.core.machine import ACTIVE, SATISFIED, Status
 from daplug_supervisor.core.model import Past, Run, TaskState
-from daplug_supervisor.core.plan import assignment
+from daplug_supervisor.core.plan import assignment, pass_env
 from daplug_supervisor.views.derived import DEAD, blocked_by, is_ready, label, state_of
 from daplug_supervisor.views.text import at_clock, clean, duration, facts, listing, table, wrap
 from daplug_supervisor.views.why import why
@@ -56,7 +59,11 @@ class AttemptRow(Struct, frozen=True):
 
 
 class TaskDetail(Struct, frozen=True):
-    """Everything about a task. `needs` and `dependents` are direct; `next` holds commands to type."""
+    """Everything about a task. `needs` and `dependents` are direct; `next` holds commands to type.
+
+    `pass_env`: what the plan hands on to it; `held_back`: variables of the environment in which this is asked that
+    it would not get.
+    """
 
     task: str
     title: str
@@ -78,6 +85,8 @@ class TaskDetail(Struct, frozen=True):
     owner: str
     labels: tuple[str, ...]
     attempts: tuple[AttemptRow, ...]
+    pass_env: tuple[str, ...] = ()
+    held_back: tuple[str, ...] = ()
 
 
 def tasks(
@@ -160,15 +169,21 @@ def ready_lines(run: Run, now: float) -> list[str]:
 # --- one task -----------------------------------------------------------------------------------------------
 
 
-def task_detail(run: Run, name: str, now: float, live: bool) -> TaskDetail:  # noqa: FBT001  as in `status`
-    """Everything about one task.
+def task_detail(
+    run: Run,
+    name: str,
+    now: float,
+    live: bool,  # noqa: FBT001  as in `status`
+    environ: Iterable[str] = (),
+) -> TaskDetail:
+    """Everything about one task. `environ`: the names of the variables that there are.
 
     Raises:
         NotPossibleError: the run has no such task.
     """
     task, found = find_task(run, name), why(run, name, now, live=live)
     spec = run.spec(name)
-    who = assignment(run.plan, spec, task.provider)
+    who, passed = assignment(run.plan, spec, task.provider), pass_env(run.plan, task.provider)
     return TaskDetail(
         task=name,
         title=label(spec),
@@ -190,6 +205,8 @@ def task_detail(run: Run, name: str, now: float, live: bool) -> TaskDetail:  # n
         owner=spec.owner,
         labels=spec.labels,
         attempts=(*map(_attempt, task.past), *_current(task)),
+        pass_env=passed,
+        held_back=held_back(environ, passed),
     )
 
 
@@ -227,6 +244,8 @@ def task_text(detail: TaskDetail, now: float, width: int = 80) -> str:
         "timeout": "" if detail.timeout is None else duration(detail.timeout),
         "owner": detail.owner,
         "labels": ", ".join(detail.labels),
+        "pass_env": ", ".join(detail.pass_env),
+        "held back": ", ".join(detail.held_back),
     }
     lines = [clean(f"{detail.task}: {detail.title}", width), *wrap(detail.sentence, width), ""]
     lines += facts(named, width, "  ")

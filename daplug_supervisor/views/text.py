@@ -6,6 +6,7 @@ text form of a view passes it through `clean`, so that it cannot move the cursor
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ _INVISIBLE = frozenset(
         *range(0xFE00, 0xFE0E),
     ]
 ) | frozenset(range(0xE0100, 0xE01F0))  # letters and marks by category, yet nothing to be seen
+_NOT_PLAIN = re.compile("[^\0-\x7e]")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": " "}
 _LAST_TIME = 253_402_300_800  # the year 10000
 _LEAST_COLUMN = 6
@@ -67,6 +69,30 @@ def clean(text: str, width: int | None = None) -> str:
     """
     if text.isascii() and text.isprintable() and (width is None or len(text) <= width):
         return text
+    if width is None:  # a log of many megabytes, of which each character may be a bad one
+        parts = _MAY_STACK.split(text)
+        return "".join(
+            _cut(part, None) if at % 2 else part.translate(_SHOWN) for at, part in enumerate(parts)
+        )
+    return _cut(text, width)
+
+
+class _Shown(dict[int, str]):
+    """What to print for each character, for those that were met."""
+
+    def __missing__(self, code: int) -> str:
+        """Of one that is new."""
+        self[code] = _harmless(chr(code), 0)[0]
+        return self[code]
+
+
+_SHOWN = _Shown()
+_MAY_STACK = re.compile(f"([\u0300-\ufffc\ufffe-\U0010ffff]{{{_MOST_MARKS + 1},}})")
+"""More marks in a row than are printed, and whatever else is neither Latin nor a character that could not be read."""
+
+
+def _cut(text: str, width: int | None) -> str:
+    """`clean`, one character after another."""
     shown: list[str] = []
     used = marks = 0
     fits = 0  # how many of `shown` leave room for the ellipsis
@@ -80,6 +106,21 @@ def clean(text: str, width: int | None = None) -> str:
         if width is None or used < width:
             fits = len(shown)
     return "".join(shown)
+
+
+def harmless_json(text: str) -> str:
+    r"""A JSON document that says the same, with every character that `clean` would not print as an escape (``\u202e``).
+
+    Only texts within a document can hold such characters, and there an escape is the character.
+    """
+    return _NOT_PLAIN.sub(lambda match: _in_json(match[0]), text)
+
+
+def _in_json(character: str) -> str:
+    if category(character) not in _ESCAPED and ord(character) not in _INVISIBLE:
+        return character
+    data = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{data[at]:02x}{data[at + 1]:02x}" for at in range(0, len(data), 2))
 
 
 def columns(text: str) -> int:

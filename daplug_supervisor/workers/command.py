@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from daplug_supervisor.core.bundle import Bundle, Command, Evidence
 from daplug_supervisor.core.results import Outcome, OutcomeKind
 from daplug_supervisor.errors import UsageError
-from daplug_supervisor.workers.text import ending, last_line, one_line
+from daplug_supervisor.workers.text import ending, how, last_line, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +48,7 @@ class CommandWorker:
             return Outcome(OutcomeKind.LOST, "there is no exit record")
         if code == 0:
             return Outcome(OutcomeKind.COMPLETED)
-        if code < 0:
-            return Outcome(OutcomeKind.CRASHED, ending(code))
+        if code < 0 or evidence.exit.lack:
+            return Outcome(OutcomeKind.CRASHED, how(evidence.exit))
         said = last_line(evidence.stderr) or last_line(evidence.stdout)
         return Outcome(OutcomeKind.FAILED, one_line(f"{ending(code)}: {said}" if said else ending(code)))

@@ -30,8 +30,9 @@ _TASK_LENGTH = 43
 class ExecutorWorker:
     """Runs prompts through daplug's executor.py, which is found once, when the worker is made."""
 
-    # The JSON document holds the prompt's text, whose size nobody bounds.
-    output_wanted = 32 << 20
+    # The JSON document holds the prompt's text; what the executor says of the run comes last, and is found alone too.
+    # More would be the supervisor's memory, times the attempts that end at the same moment.
+    output_wanted = 4 << 20
 
     def __init__(self, settings: Settings) -> None:
         self._executor = ""
@@ -107,11 +108,12 @@ def _digest(purpose: str, bundle: Bundle) -> str:
 
 def _agent(bundle: Bundle) -> list[str]:
     chosen = bundle.assignment
-    options = ["--model", chosen.model]
+    # In one word with its name, a value is never taken for an option, whatever it begins with.
+    options = [f"--model={chosen.model}"]
     if chosen.cli:
-        options += ["--cli", chosen.cli]
+        options.append(f"--cli={chosen.cli}")
     if chosen.variant:
-        options += ["--variant", chosen.variant]
+        options.append(f"--variant={chosen.variant}")
     return options
 
 
@@ -133,7 +135,7 @@ def _loop(bundle: Bundle) -> list[str]:
         "--max-iterations",
         str(bundle.spec.loop.max_iterations),
     ]
-    options += ["--completion-marker", completion_marker(bundle)]
+    options.append(f"--completion-marker={completion_marker(bundle)}")
     if bundle.spec.require_diff:
         options.append("--require-diff")
     return options

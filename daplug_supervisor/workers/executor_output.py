@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from daplug_supervisor.core.results import Outcome, OutcomeKind
-from daplug_supervisor.workers.text import ending, last_line, one_line
+from daplug_supervisor.workers.text import ending, how, last_line, one_line
 
 if TYPE_CHECKING:
     from daplug_supervisor.core.bundle import Evidence
@@ -122,7 +122,7 @@ def read(evidence: Evidence) -> Outcome:
     if code is None:
         return _outcome(OutcomeKind.LOST, "there is no exit record")
     if code < 0:
-        return _outcome(OutcomeKind.CRASHED, f"the executor was {ending(code)}")
+        return _outcome(OutcomeKind.CRASHED, f"the executor was {how(evidence.exit)}")
     return _from_output(code, evidence)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,7 @@ def find(settings: Settings) -> Path:
     """
     for source, path in (("--executor", settings.executor), (VARIABLE, settings.environ.get(VARIABLE))):
         if path:
-            named = _in(Path(path).expanduser())
+            named = _in(_expanded(path))
             if named is None:
                 raise UsageError(f"{source}: there is no executor.py at {path!r}: {HOW}")
             return named
@@ -58,9 +59,13 @@ def find(settings: Settings) -> Path:
 def _in(place: Path) -> Path | None:
     """executor.py, if `place` is that file or a checkout of daplug."""
     for path in (place, place / WITHIN):
-        if path.is_file():
+        if os.path.isfile(path):  # noqa: PTH113 (Path.is_file raises for names that are too long)
             return path.absolute()
     return None
+
+
+def _expanded(path: str) -> Path:
+    return Path(os.path.expanduser(path))  # noqa: PTH111 (Path.expanduser raises where there is no such user)
 
 
 def _installed(settings: Settings) -> Path | None:
@@ -70,7 +75,11 @@ def _installed(settings: Settings) -> Path | None:
     try:
         manifest = msgspec.json.decode((Path(home) / MANIFEST).read_bytes(), type=_Manifest)
         installs = [msgspec.json.decode(raw, type=_Install) for raw in manifest.plugins.get(PLUGIN, [])]
-    except (OSError, msgspec.DecodeError):  # not there, or in a shape of the future: as good as not installed
+    except (
+        OSError,
+        ValueError,
+        RecursionError,
+    ):  # not there, or in a shape of the future: as good as not installed
         return None
-    places = (_in(Path(install.installPath).expanduser()) for install in installs)
+    places = (_in(_expanded(install.installPath)) for install in installs)
     return next((place for place in places if place is not None), None)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import signal
 
+from daplug_supervisor.core.results import Exit
+from daplug_supervisor.core.secrets import Mask
+
 LIMIT = 300
 """Characters in the detail of an outcome."""
 
@@ -24,8 +27,18 @@ def one_line(text: str, limit: int = LIMIT) -> str:
 
 def last_line(output: bytes) -> str:
     """The last line of `output` that is not blank, as `one_line` writes it, or ''."""
-    lines = output[-_TAIL:].decode("utf-8", "replace").splitlines()
+    text = output[-_TAIL:].decode("utf-8", "replace")
+    if "PRIVATE KEY-----" in text:  # several lines, of which one alone does not look like it
+        text = Mask()(text)
+    lines = text.splitlines()
     return next((one_line(line) for line in reversed(lines) if line.strip()), "")
+
+
+def how(found: Exit) -> str:
+    """How a process ended, in words; if the system says so, that it was the memory."""
+    if found.lack == "memory":
+        return f"killed: out of memory ({found.max_rss / (1 << 20):.0f} MiB were in use)"
+    return "no exit code" if found.code is None else ending(found.code)
 
 
 def ending(code: int) -> str:

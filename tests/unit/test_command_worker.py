@@ -7,7 +7,7 @@ from daplug_supervisor.errors import UsageError
 from daplug_supervisor.testing import check_worker
 from daplug_supervisor.workers.command import CommandWorker
 from daplug_supervisor.workers.settings import Settings
-from daplug_supervisor.workers.text import LIMIT, ending, last_line, one_line
+from daplug_supervisor.workers.text import LIMIT, ending, how, last_line, one_line
 
 WORKER = CommandWorker(Settings(target="/repo"))
 
@@ -72,6 +72,16 @@ def test_keeps_the_contract() -> None:
 )
 def test_outcome(exit_: Exit, stdout: bytes, stderr: bytes, kind: OutcomeKind, detail: str) -> None:
     assert outcome(exit_, stdout, stderr) == Outcome(kind, detail)
+
+
+@pytest.mark.parametrize("code", [-9, 137])
+def test_that_it_was_the_memory_is_said(code: int) -> None:
+    found = Exit(code, max_rss=3 << 30, lack="memory")
+    assert outcome(found, b"", b"Killed") == Outcome(
+        OutcomeKind.CRASHED, "killed: out of memory (3072 MiB were in use)"
+    )
+    assert how(Exit(None)) == "no exit code"
+    assert how(Exit(code)) == ending(code)
 
 
 def test_a_long_last_line_is_cut() -> None:

@@ -420,17 +420,9 @@ def test_the_whole_command(tmp_path: Path) -> None:
     assert made.argv == (
         *(sys.executable, str(executor), "--prompt-file", "/state/r/oauth/1/prompt.md"),
         *("--prompt-number", attempt, "--execution-timestamp", attempt),
-        *("--model", "glm5", "--cli", "opencode", "--variant", "high", "--cwd", "/trees/oauth"),
+        *("--model=glm5", "--cli=opencode", "--variant=high", "--cwd", "/trees/oauth"),
         *("--worktree-path", "/trees/oauth", "--branch-name", "sup/oauth", "--original-repo-root", "/repo"),
-        *(
-            "--run",
-            "--loop",
-            "--loop-foreground",
-            "--max-iterations",
-            "4",
-            "--completion-marker",
-            "MY-MARKER",
-        ),
+        *("--run", "--loop", "--loop-foreground", "--max-iterations", "4", "--completion-marker=MY-MARKER"),
         *("--require-diff", "--sandbox", "--sandbox-profile", "strict"),
     )
     assert made.env == {"A": "1", ATTEMPT_VARIABLE: attempt}
@@ -440,7 +432,7 @@ def test_the_whole_command(tmp_path: Path) -> None:
 def test_what_is_not_wanted_is_not_passed(worker: ExecutorWorker) -> None:
     plain = worker.command(bundle()).argv
     for option in ("--cli", "--variant", "--worktree-path", "--branch-name", "--require-diff", "--sandbox"):
-        assert option not in plain
+        assert not any(word.startswith(option) for word in plain)
     sandboxed = worker.command(bundle(spec=Task(prompt="1", sandbox=True))).argv
     assert "--sandbox" in sandboxed
     assert "--sandbox-profile" not in sandboxed
@@ -485,7 +477,7 @@ def test_a_task_without_a_prompt_is_refused(worker: ExecutorWorker) -> None:
 
 
 def test_keeps_the_contract(worker: ExecutorWorker) -> None:
-    assert worker.output_wanted == 32 << 20
+    assert worker.output_wanted == 4 << 20
     check_worker(worker, bundle())
 
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from daplug_supervisor.errors import PlanError
-from daplug_supervisor.formats import checks, findings, nodes, planyaml
+from daplug_supervisor.formats import checks, findings, nodes, planjson, planyaml
 
 A = "tasks: {a: {command: [x]}}"
 
@@ -343,15 +343,41 @@ def test_wrong_json_plans(text: Any, expected: Any) -> None:
 
 def test_too_many_values(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nodes, "MAX_VALUES", 10)
-    assert "more than 10 values" in problems("tasks: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]")[0].message
-    # A JSON plan that is too large for a tree: the first problems, without their places.
+    assert "more than 10 keys and values" in problems("tasks: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]")[0].message
+    # A JSON plan that is too large for a tree: the first problems, where they most likely are.
+    monkeypatch.setattr(planjson, "MAX_VALUES", 10)
     wrong: dict[str, Any] = {"tasks": {"a": {"command": ["x"], "needs": ["b"]}, "c": {"command": ["x"]}}}
-    (problem,) = problems(json.dumps(wrong), "plan.json")
-    assert (problem.line, problem.field) == (0, "tasks.a.needs.0")
+    (problem,) = problems(json.dumps(wrong, indent=1), "plan.json")
+    assert (problem.line, problem.field) == (7, "tasks.a.needs.0")
     wrong["tasks"]["c"]["command"] = 5
-    (problem,) = problems(json.dumps(wrong), "plan.json")
-    assert (problem.line, problem.field) == (0, "")
+    (problem,) = problems(json.dumps(wrong, indent=1), "plan.json")
+    assert (problem.line, problem.field) == (12, "tasks.c.command")
     assert "Expected `array | null`" in problem.message
+    wrong["providers"] = {"codex": {"parallel": "many"}}
+    (problem,) = problems(json.dumps(wrong), "plan.json")
+    assert (problem.line, problem.field) == (1, "providers.parallel")
+    twice = '{"tasks": {"a": {}, "a": {"c": [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]}}}'
+    (problem,) = problems(twice, "plan.json")
+    assert (problem.line, problem.message) == (1, "'a' is written twice")
+
+
+def test_too_many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planjson, "MAX_PARTS", 5)
+    monkeypatch.setattr(planjson, "MAX_VALUES", 5)
+    (problem,) = problems(json.dumps({"tasks": {name: {} for name in "abcdefgh"}}), "plan.json")
+    assert "more than 5 commas and braces" in problem.message
+    monkeypatch.setattr(planjson, "MAX_PARTS", 500)
+    monkeypatch.setattr(planjson, "MAX_TASKS", 3)
+    (problem,) = problems(json.dumps({"tasks": {name: {} for name in "abcdefgh"}}, indent=1), "plan.json")
+    assert (problem.line, problem.field) == (6, "tasks.d")
+    assert "8 tasks: at most 3" in problem.message
+
+
+def test_secrets_and_outputs_of_tasks_are_refused() -> None:
+    found = problems("tasks:\n  a: {command: [x, '${b.outputs.c}', '${HOME}'], env: {A_TOKEN: abcdefgh}}\n")
+    assert [(one.line, one.field) for one in found] == [(2, "tasks.a.command.1"), (2, "tasks.a.env.A_TOKEN")]
+    found = problems("tasks:\n  a:\n    command: [x, ghp_a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8]\n")
+    assert [(one.line, one.column, one.message) for one in found] == [(3, 18, "holds a GitHub token")]
 
 
 def test_too_many_tasks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 
 import pytest
@@ -16,6 +17,7 @@ from daplug_supervisor.views.text import (
     command,
     duration,
     facts,
+    harmless_json,
     listing,
     number,
     stamp,
@@ -152,3 +154,19 @@ def test_table_cuts_the_widest_column_and_never_the_first() -> None:
     assert narrow[1] == "a-very-long-task-id  xxxxx…  short"
     assert table([("abcdefgh",)], ("t",), 4) == "t\nabcdefgh"
     assert table([], ("t", "u"), 40, indent="  ") == "  t  u"
+
+
+@given(
+    st.text(st.sampled_from("ab\u0301\u0300\u20dd\ufffd\u202e\x00\t\n界é\U0001f600\U000e0100")) | st.text()
+)
+def test_long_texts_are_cleaned_in_another_way_with_the_same_result(text: str) -> None:
+    assert clean(text) == clean(text, 12 * len(text) + 1)
+
+
+@given(st.text())
+def test_json_says_the_same_without_anything_that_a_terminal_obeys(text: str) -> None:
+    document = json.dumps([text, "\u202e\x9b\x7f\u200b\U000e0041 \u00e9 \U0001f642"], ensure_ascii=False)
+    shown = harmless_json(document)
+    assert json.loads(shown) == json.loads(document)
+    assert not {unicodedata.category(one) for one in shown} & HARMFUL
+    assert "\u00e9 \U0001f642" in shown
