@@ -134,6 +134,7 @@ def others(plan: Plan) -> list[ev.Event]:
         ev.SupervisorStarted(1, "boot", "0.1"),
         ev.SupervisorStopped(2),
         ev.CommandAnswered("c1", "halt", applied=True, message="done"),
+        ev.JournalRepaired("damaged-1", ((3, 5),), (6,)),
         ev.RunSubmitted(plan, "/target", "plan.yaml"),
         ev.PlanChanged(plan, ("a: priority",)),
         ev.TaskAdded("new", task()),

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -16,14 +17,24 @@ from msgspec import Struct
 from daplug_supervisor.cli import options
 from daplug_supervisor.cli.output import print_data
 from daplug_supervisor.core.machine import ACTIVE
-from daplug_supervisor.core.state import State, apply
-from daplug_supervisor.errors import EXIT_DONE, EXIT_JOURNAL, EXIT_NOT_ALL_DONE, JournalError, SupervisorError
+from daplug_supervisor.core.state import State, fold
+from daplug_supervisor.errors import (
+    EXIT_DONE,
+    EXIT_JOURNAL,
+    EXIT_NOT_ALL_DONE,
+    StateDirectoryError,
+    SupervisorError,
+)
+from daplug_supervisor.journal import wal
 from daplug_supervisor.journal.reader import ReadOnlyJournal
 from daplug_supervisor.ports import Identity
 from daplug_supervisor.processes import tree
-from daplug_supervisor.views.text import clean, number
+from daplug_supervisor.supervisor import repair
+from daplug_supervisor.supervisor.clock import SystemClock
+from daplug_supervisor.views.text import clean, command, number
 from daplug_supervisor.workers.locate import find
 from daplug_supervisor.workers.settings import Settings
+from daplug_supervisor.workspace import room
 from daplug_supervisor.workspace.files import StateDirectory
 
 _LITTLE_ROOM = 256 << 20
@@ -40,14 +51,26 @@ class Finding(Struct, frozen=True):
 
 @click.command()
 @click.option("--executor", metavar="PATH", help="daplug's executor.py, or a checkout of daplug.")
+@click.option(
+    "--repair",
+    "wanted",
+    is_flag=True,
+    help="Put a new journal of what can be read in the place of a damaged one, which is kept.",
+)
 @options.as_json
 @options.state_dir
-def doctor(*, executor: str | None, as_json: bool, state_dir: Path | None) -> int:
-    """Look for what is wrong: system, state directory, journal, running agents. Exit 5 if the journal is damaged."""
+def doctor(*, executor: str | None, wanted: bool, as_json: bool, state_dir: Path | None) -> int:
+    """Look for what is wrong: system, state directory, journal, running agents. Exit 5 if the journal is damaged.
+
+    Without --repair nothing is changed, and it is said what a repair would bring. With it, exit 1 if anything was lost.
+    """
     directory = options.directory(state_dir)
-    found = [*_system(executor), *_directory(directory), *_journal(directory)]
+    looked = (
+        (_repair(directory),) if wanted else (_system(executor), _directory(directory), _journal(directory))
+    )
+    found = [finding for findings in looked for finding in findings]
     text = "\n".join(
-        f"{one.level:4}  {one.about}: {clean(one.message)}{f'  -> {one.remedy}' if one.remedy else ''}"
+        f"{one.level:4}  {one.about}: {clean(one.message)}{f'  -> {clean(one.remedy)}' if one.remedy else ''}"
         for one in found
     )
     print_data(found, text, as_json=as_json)
@@ -97,7 +120,8 @@ def _directory(directory: StateDirectory) -> Iterator[Finding]:
         yield Finding("bad", "state directory", f"{path} cannot be written", "mend its permissions")
     free = shutil.disk_usage(path).free
     level = "ok" if free > _LITTLE_ROOM else "bad"
-    yield Finding(level, "disk", f"{free >> 20} MiB free", "" if level == "ok" else "free some space")
+    lack = room.notice(str(path))
+    yield Finding(level, "disk", lack or f"{free >> 20} MiB free", "" if level == "ok" else "free some space")
     holder = directory.holder()
     yield Finding("ok", "supervisor", f"process {holder['pid']} is at work" if holder else "none is running")
     if directory.stop_requested():
@@ -105,30 +129,61 @@ def _directory(directory: StateDirectory) -> Iterator[Finding]:
 
 
 def _journal(directory: StateDirectory) -> Iterator[Finding]:
-    if not directory.journal.exists():
-        yield Finding("note", "journal", "there is none yet")
-        return
+    path, holder = directory.journal, directory.holder()
     try:
-        journal = ReadOnlyJournal(directory.journal)
-        damage = journal.damage()
-        state = State()
-        for entry in journal.read(None):
-            apply(state, entry)
-        journal.close()
-    except (JournalError, SupervisorError) as error:
-        yield Finding(
-            "bad", "journal", str(error), f"keep a copy of {directory.journal}; start with another directory"
-        )
+        damage = repair.look(path)
+        if damage:
+            yield from (Finding("bad", "journal", line) for line in damage)
+            if holder is None:
+                yield from _tell(repair.plan(directory, SystemClock().now()))
+            yield Finding(
+                "note", "repair", "nothing was started or changed", command("doctor", "--repair") if holder is None
+                else f"end process {holder['pid']}, then {command('doctor', '--repair')}",
+            )  # fmt: skip
+            return
+        if not path.exists():
+            yield Finding("note", "journal", "there is none yet")
+            return
+        with closing(ReadOnlyJournal(path)) as journal:
+            state = fold(journal.read(None))
+    except SupervisorError as error:
+        yield Finding("bad", "journal", str(error))
         return
-    for line in damage:
-        yield Finding(
-            "bad", "journal", line, f"keep a copy of {directory.journal}; start with another directory"
-        )
-    size = directory.journal.stat().st_size
+    size = path.stat().st_size
     yield Finding(
         "ok", "journal", f"{number(state.seq, 'event')}, {number(len(state.runs), 'run')}, {size >> 10} KiB"
     )
-    yield from _orphans(state, supervised=directory.holder() is not None)
+    if large := wal.large(path):
+        yield Finding("bad", "write-ahead log", large, "end that process")
+    yield from _orphans(state, supervised=holder is not None)
+
+
+def _repair(directory: StateDirectory) -> Iterator[Finding]:
+    if not directory.path.is_dir():
+        raise StateDirectoryError(f"{directory.path} is not there: there is nothing to repair")
+    lock = directory.lock()
+    try:
+        damage = repair.look(directory.journal)
+        if not damage:
+            yield Finding("ok", "journal", "it is sound: there is nothing to repair")
+            return
+        yield from (Finding("note", "journal", f"it was damaged: {line}") for line in damage)
+        yield from _tell(repair.repair(directory, SystemClock().now()))
+    finally:
+        lock.release()
+
+
+def _tell(made: repair.Repair) -> Iterator[Finding]:
+    """What a repair has brought, or would bring."""
+    for loss in made.losses:
+        yield Finding("bad", f"lost {loss.about}", loss.message, loss.remedy)
+    events = f"{number(made.found, 'event')} {'was' if made.found == 1 else 'were'}"
+    if made.kept is None:
+        yield Finding(
+            "note", "repair", f"{events.rpartition(' ')[0]} would be recovered, the damaged files kept"
+        )
+    else:
+        yield Finding("ok", "journal", f"repaired: {events} recovered; the damaged files are in {made.kept}")
 
 
 def _orphans(state: State, *, supervised: bool) -> Iterator[Finding]:

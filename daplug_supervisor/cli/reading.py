@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from daplug_supervisor.core.state import Run, State, apply
+from daplug_supervisor.core.state import Run, State
 from daplug_supervisor.errors import NotPossibleError
 from daplug_supervisor.journal.reader import ReadOnlyJournal
 from daplug_supervisor.ports import RunMark
+from daplug_supervisor.supervisor.recovery import replay
 from daplug_supervisor.workspace.files import StateDirectory
 
 
@@ -56,5 +57,5 @@ def load_run(directory: StateDirectory, run: str | None) -> Run:
         mark = choose(journal.runs(), run)
         state = State()
         for entry in journal.read(mark.run, mark.first_seq - 1):
-            apply(state, entry)
+            replay(state, entry)
     return state.runs[mark.run]

@@ -63,6 +63,18 @@ class CommandAnswered(Event, frozen=True):
     message: str = ""
 
 
+class JournalRepaired(Event, frozen=True):
+    """The journal was damaged, and was made anew of what could be read of it.
+
+    `kept` is where the damaged files are; `lost` are the first and last numbers of what could not be read;
+    `dropped` are the numbers of what could be read but no longer fitted.
+    """
+
+    kept: str
+    lost: tuple[tuple[int, int], ...] = ()
+    dropped: tuple[int, ...] = ()
+
+
 # --- of a run ---------------------------------------------------------------------------------------------------
 
 
@@ -89,10 +101,16 @@ class TaskAdded(Event, frozen=True):
 
 
 class RunStarted(Event, frozen=True):
-    """A supervisor began, or went on with, driving the run. `only` and `parallel` hold until the next start."""
+    """A supervisor began, or went on with, driving the run. `only` and `parallel` hold until the next start.
+
+    `booted` is when the machine was started (UTC, seconds), reckoned with the clock that this supervisor's events
+    are timed by: within one `boot` it differs between two starts by as much as the clock was set.
+    """
 
     only: tuple[str, ...] = ()
     parallel: int | None = None
+    boot: str = ""
+    booted: float = 0.0
 
 
 class HaltRequested(Event, frozen=True):
@@ -252,6 +270,7 @@ AnyEvent = (
     SupervisorStarted
     | SupervisorStopped
     | CommandAnswered
+    | JournalRepaired
     | RunSubmitted
     | PlanChanged
     | TaskAdded

@@ -1,4 +1,4 @@
--- The journal, schema version 1. `application_id` says whose file it is; `user_version` which schema.
+-- The journal, schema version 2. `application_id` says whose file it is; `user_version` which schema.
 CREATE TABLE event (
     seq     INTEGER PRIMARY KEY,
     run     TEXT NOT NULL,               -- '' for events of the state directory itself
@@ -6,7 +6,9 @@ CREATE TABLE event (
     task    TEXT NOT NULL,               -- '' for events that are not about a task
     kind    TEXT NOT NULL,
     version INTEGER NOT NULL,            -- of the kind
-    data    TEXT NOT NULL                -- JSON, with the kind in it
+    data    TEXT NOT NULL,               -- JSON, with the kind in it
+    before  INTEGER,                     -- `sum` of the row before this one: see rows.py
+    sum     INTEGER                      -- checksum of all other columns; NULL in rows of schema version 1
 ) STRICT;
 
 -- Where each run begins and whether it has finished, without reading its events (core.events.MARKS).

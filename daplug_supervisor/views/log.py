@@ -76,6 +76,14 @@ def _answered(event: ev.CommandAnswered) -> str:
     return f"Command {event.verb} was {'applied' if event.applied else 'refused'}{_why(event.message)}"
 
 
+def _repaired(event: ev.JournalRepaired) -> str:
+    lost = sum(last - first + 1 for first, last in event.lost)
+    return (
+        f"The damaged journal was repaired: {number(lost, 'event')} lost, {len(event.dropped)} left out; "
+        f"the damaged files are in {event.kept}."
+    )
+
+
 def _started(event: ev.RunStarted) -> str:
     only = f", only {listing(event.only)}" if event.only else ""
     most = f", at most {tasks_word(event.parallel)} at once" if event.parallel else ""
@@ -110,6 +118,7 @@ _MESSAGES: dict[type[ev.Event], tuple[Level, Words]] = {
         ),
     ),
     ev.CommandAnswered: ("info", _answered),
+    ev.JournalRepaired: ("error", _repaired),
     ev.RunSubmitted: ("info", _submitted),
     ev.PlanChanged: ("info", lambda e: f"The plan was changed{_why('; '.join(e.summary))}"),
     ev.TaskAdded: ("info", lambda e: f"Task {e.id} was added."),

@@ -20,11 +20,14 @@ from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.plan import Loop, Plan, Provider, Retry, Task
 from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind, Result
 from daplug_supervisor.core.state import Run, State
-from daplug_supervisor.journal.reader import SCHEMA_VERSION
+from daplug_supervisor.journal.header import SCHEMA_VERSION
 from daplug_supervisor.journal.sqlite import SqliteJournal
 
 HERE = Path(__file__).parent
 T0 = 1_795_224_123.5
+NUMBER = 0x64617073
+"""The journal's own number, which is drawn by lot otherwise."""
+
 UNREACHED = "unreached"
 """A run of kinds that no transition leads to yet: they are read, and not folded."""
 
@@ -104,6 +107,7 @@ STORY: list[tuple[str, list[ev.Event]]] = [
     ("add-oauth-1", [ev.ChildrenDone("split"), ev.RunFinished()]),
     ("small-1", [ev.RunSubmitted(Plan("small", {"a": TASKS["split"]}, PLAN.providers), "/elsewhere")]),
     ("small-1", [ev.RunStarted(), ev.TaskAdopted("a", "was done already")]),
+    ("", [ev.JournalRepaired("damaged-20261121T012203Z", ((7, 9), (12, 12)), (14,))]),
     (UNREACHED, [ev.Approved("a", "me"), ev.Rejected("a", "not like this", "me")]),
 ]
 
@@ -112,6 +116,7 @@ async def write(path: Path) -> None:
     """Write the story into a journal."""
     journal = SqliteJournal(path)
     await journal.open()
+    journal._chain.own = journal._chain.sum = NUMBER
     for number, (run, events) in enumerate(STORY):
         await journal.append(run, T0 + number, events)[1].wait()
     await journal.close()
@@ -170,6 +175,7 @@ def main() -> None:
     anyio.run(write, path)
     with tempfile.TemporaryDirectory() as folder:  # reading a journal makes files beside it
         state = replayed(Path(shutil.copy(path, folder)))
+    path.with_suffix(".tail").unlink(missing_ok=True)
     expected = msgspec.json.format(msgspec.json.encode(told(state)), indent=1)
     path.with_suffix(".json").write_bytes(expected + b"\n")
 

@@ -13,7 +13,8 @@ from make import HERE, STORY, UNREACHED, told, write
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.state import State, fold
-from daplug_supervisor.journal.reader import SCHEMA_VERSION, ReadOnlyJournal
+from daplug_supervisor.journal.header import SCHEMA_VERSION
+from daplug_supervisor.journal.reader import ReadOnlyJournal
 from daplug_supervisor.journal.sqlite import SqliteJournal
 from daplug_supervisor.ports import RunMark
 

@@ -14,6 +14,7 @@ def test_the_kinds_are_a_file_format() -> None:
         "supervisor_started",
         "supervisor_stopped",
         "command_answered",
+        "journal_repaired",
         "run_submitted",
         "plan_changed",
         "task_added",

@@ -28,7 +28,7 @@ def refused(story: Story, event: ev.Event, words: str) -> None:
 # --- refusals -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("event", [*others(chain("a"))[4:], ev.Landed("a")], ids=lambda event: event.kind)
+@pytest.mark.parametrize("event", [*others(chain("a"))[5:], ev.Landed("a")], ids=lambda event: event.kind)
 def test_an_event_of_an_unknown_run_is_refused(event: ev.Event) -> None:
     state = State()
     with pytest.raises(IllegalTransitionError, match="no run 'r1'"):
@@ -235,7 +235,9 @@ def test_the_directory_knows_who_supervises_it() -> None:
     started, answered = ev.SupervisorStarted(1, "boot", "0.1"), ev.CommandAnswered("c", "halt", applied=True)
     state = fold([ev.Entry(1, "", 0.0, started), ev.Entry(2, "", 0.0, answered)])
     assert (state.supervisor, state.seq) == (started, 2)
-    assert fold([ev.Entry(3, "", 1.0, ev.SupervisorStopped())], state).supervisor is None
+    repaired = ev.Entry(3, "", 0.5, ev.JournalRepaired("damaged-1"))
+    assert fold([repaired], state).supervisor == started
+    assert fold([ev.Entry(4, "", 1.0, ev.SupervisorStopped())], state).supervisor is None
 
 
 def test_a_run_knows_which_commands_it_has_answered() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from build import BOOM, T0, plan, result
 
+from build import BOOM, T0, plan, result
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.views.log import log_line, log_text
 
@@ -23,6 +23,12 @@ SAID: list[tuple[ev.Event, str, str, str]] = [
         "info",
         "supervisor",
         "The supervisor let go of the state directory; 2 attempts still at work.",
+    ),
+    (
+        ev.JournalRepaired("damaged-1", ((3, 5), (9, 9)), (6,)),
+        "error",
+        "supervisor",
+        "The damaged journal was repaired: 4 events lost, 1 left out; the damaged files are in damaged-1.",
     ),
     (ev.CommandAnswered("c1", "halt", applied=True), "info", "supervisor", "Command halt was applied."),
     (
