@@ -10,63 +10,77 @@ import asyncio
 import contextlib
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import aiosqlite
 import anyio
 import anyio.abc
 import anyio.lowlevel
+import anyio.to_thread
 import msgspec
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.errors import JournalError
 from daplug_supervisor.journal.group import Group
-from daplug_supervisor.journal.reader import (
-    APPLICATION_ID,
-    MARKS,
-    PAGE,
-    READ,
-    SCHEMA_VERSION,
-    damage_of,
-    entry_of,
-    explain,
-)
+from daplug_supervisor.journal.header import APPLICATION_ID, SCHEMA_VERSION, refuse, wal_of
+from daplug_supervisor.journal.reader import MARKS, PAGE, READ, entry_of, examine, explain, script_of
+from daplug_supervisor.journal.rows import COLUMNS, Chain, Content, Row, Tail
+from daplug_supervisor.journal.wal import LOOK, Tell, Wal, is_full, make_sure, untouched
 from daplug_supervisor.ports import RunMark
+
+ROOM = "room in the journal"
+"""What a full disk is told of as."""
+
+WAITING = "nothing is started until there is room, agents go on running"
+
+_AGAIN = 0.5
+"""Seconds after which a write that found no room is tried again."""
 
 _PATIENCE = 30.0
 
-_INSERT = """
-INSERT INTO event (seq, run, at, task, kind, version, data)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6 FROM json_each(?)
-"""
+_INSERT = f"""
+INSERT INTO event ({COLUMNS})
+SELECT value ->> 0, value ->> 1, (value ->> 2) * 1.0 / (value ->> 3), value ->> 4, value ->> 5, value ->> 6,
+value ->> 7, value ->> 8, value ->> 9 FROM json_each(?)
+"""  # noqa: S608 (our own constants)
+"""The time goes in as a ratio: SQLite does not read every decimal number to the last bit, and rows are checksummed."""
+
 _MOST_VALUES = 48
 """Rows up to which a group is written as values of one statement: faster, and each number is one prepared statement."""
 
-_VALUES = "INSERT INTO event (seq, run, at, task, kind, version, data) VALUES "
+_VALUES = f"INSERT INTO event ({COLUMNS}) VALUES "  # noqa: S608
 
-MIGRATIONS: dict[int, str] = {}
+MIGRATIONS: dict[int, str] = {
+    1: f"""
+        DROP INDEX run_mark; ALTER TABLE event RENAME TO event_1; {script_of(2)}
+        INSERT INTO event SELECT seq, run, at, task, kind, version, data, NULL, NULL FROM event_1 ORDER BY seq;
+        DROP TABLE event_1;
+    """,  # noqa: S608
+}
 """From a schema version to the script that makes the next one of it."""
-
-
-_Row = tuple[int, str, float, str, str, int, str]
 
 
 class SqliteJournal:
     """`ports.Journal` in one SQLite file.
 
     Args:
-        path: the file; created if it is missing.
-        check: look for damage when opening (reads the whole file).
+        path: the file; created if it is missing. All of it is read and checked when it is opened.
+        tell: told what a person should know, a full disk for example, which is waited for then; without it nobody
+            would know, and a full disk is an error like any other.
     """
 
-    def __init__(self, path: Path, *, check: bool = True) -> None:
+    def __init__(self, path: Path, *, tell: Tell | None = None) -> None:
         self._path = path
-        self._check = check
+        self._tell = tell
+        self._wal = Wal(path, tell)
         self._db: aiosqlite.Connection | None = None
         self._writer: anyio.abc.TaskGroup | None = None
-        self._seq = 0
-        self._rows: list[tuple[int, str, float, str, str, int, str]] = []
+        self._shield: anyio.CancelScope
+        self._chain = Chain()
+        self._tail: Tail | None = None
+        self._rows: list[Row] = []
         self._group = Group()
         self._wake = asyncio.Event()
         self._closing = False
@@ -79,54 +93,45 @@ class SqliteJournal:
             JournalError: damaged, newer than this version, not a journal, or not writable.
         """
         try:
+            # Before it is opened for writing, for that may change what is damaged.
+            chain = await anyio.to_thread.run_sync(examine, self._path) if refuse(self._path) else None
+            if wal_of(self._path).is_file():
+                await anyio.to_thread.run_sync(make_sure, self._path)
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            # Connecting must neither fail nor be cancelled: its thread would speak to a loop that may be closed then.
-            with anyio.fail_after(_PATIENCE, shield=True):
-                self._db = await aiosqlite.connect(self._path, isolation_level=None)
-            await self._prepare(self._db)
+            # Cancelled half-way, its thread would speak to a loop that may be closed by then.
+            await to_its_end(self._connect)
+            assert self._db is not None, "connected"  # noqa: S101
+            await self._prepare(self._db, new=chain is None)
+            self._chain = chain or Chain()
+            self._tail = Tail(self._path, SCHEMA_VERSION)
         except BaseException as error:
             await self._let_go()  # in any case: a thread left behind would keep the interpreter from ending
             if isinstance(error, sqlite3.Error | OSError):
                 raise JournalError(explain(self._path, error)) from error
             raise
+        self._shield = anyio.CancelScope(shield=True)
         self._writer = anyio.create_task_group()
         await self._writer.__aenter__()
         self._writer.start_soon(self._write, name="journal writer")
 
-    async def _prepare(self, db: aiosqlite.Connection) -> None:
-        version = await _pragma(db, "user_version")
-        whose = await _pragma(db, "application_id")
-        tables = list(await db.execute_fetchall("SELECT 1 FROM sqlite_master LIMIT 1"))
-        if tables and whose != APPLICATION_ID:
-            raise JournalError(
-                f"{self._path} is not a journal of daplug-supervisor; move it away, then start again"
-            )
-        if version > SCHEMA_VERSION:
-            raise JournalError(
-                f"{self._path} was written by a newer version (schema {version}, this one knows {SCHEMA_VERSION}); "
-                "upgrade daplug-supervisor; nothing was changed"
-            )
+    async def _connect(self) -> None:
+        self._db = await aiosqlite.connect(self._path, isolation_level=None)
+
+    async def _prepare(self, db: aiosqlite.Connection, *, new: bool) -> None:
         for setting in ("journal_mode=WAL", "synchronous=FULL", "fullfsync=1", "checkpoint_fullfsync=1"):
             await db.execute_fetchall(f"PRAGMA {setting}")
-        if not tables:
-            script = Path(__file__).with_name("schema.sql").read_text()
+        if new:
             await db.executescript(
-                f"BEGIN IMMEDIATE; {script} PRAGMA application_id={APPLICATION_ID}; "
+                f"BEGIN IMMEDIATE; {script_of(SCHEMA_VERSION)} PRAGMA application_id={APPLICATION_ID}; "
                 f"PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
             )
             _sync_directory(self._path.parent)
-        elif self._check:
-            await _quick_check(self._path, db)
-        for old in range(version, SCHEMA_VERSION) if tables else ():
-            if old not in MIGRATIONS:
-                raise JournalError(
-                    f"{self._path} is damaged: there never was a schema {old}; run 'daplug-supervise doctor'"
-                )
+        [(version,)] = list(await db.execute_fetchall("PRAGMA user_version"))
+        for old in range(version, SCHEMA_VERSION):
             await db.executescript(
                 f"BEGIN IMMEDIATE; {MIGRATIONS[old]} PRAGMA user_version={old + 1}; COMMIT;"
             )
-        rows = list(await db.execute_fetchall("SELECT coalesce(max(seq), 0) FROM event"))
-        self._seq = int(rows[0][0])
+        await self._wal.open(db)
 
     async def close(self) -> None:
         """Write what was appended, and let go."""
@@ -134,6 +139,7 @@ class SqliteJournal:
         self._wake.set()
         try:
             if self._writer is not None:
+                self._shield.deadline = anyio.current_time() + _PATIENCE
                 await self._writer.__aexit__(None, None, None)
                 self._writer = None
         finally:
@@ -142,9 +148,18 @@ class SqliteJournal:
 
     async def _let_go(self) -> None:
         db, self._db = self._db, None
-        if db is not None:
-            with anyio.move_on_after(_PATIENCE, shield=True), contextlib.suppress(sqlite3.Error):
-                await db.close()
+        guard = untouched(self._path) if self._error is not None else contextlib.nullcontext()
+        try:
+            if db is not None:
+                with guard, contextlib.suppress(sqlite3.Error, TimeoutError):
+                    await to_its_end(db.close)
+        finally:
+            self._let_go_of_tail()
+
+    def _let_go_of_tail(self) -> None:
+        tail, self._tail = self._tail, None
+        if tail is not None:
+            tail.close()
 
     def append(self, run: str, at: float, events: Sequence[ev.Event]) -> tuple[list[ev.Entry], Group]:
         """Queue events; see `ports.Journal.append`.
@@ -156,40 +171,84 @@ class SqliteJournal:
             raise self._error
         if self._closing or self._db is None:
             raise JournalError("the journal is closed")
-        entries = [ev.Entry(seq, run, at, event) for seq, event in enumerate(events, self._seq + 1)]
-        self._rows += [
-            _row(entry) for entry in entries
-        ]  # all or, if one of them cannot be written as JSON, none
-        self._seq += len(entries)
+        entries = [ev.Entry(seq, run, at, event) for seq, event in enumerate(events, self._chain.seq + 1)]
+        contents = [_content(entry) for entry in entries]  # all or, if one cannot be written as JSON, none
+        self._rows += [self._chain.seal(content) for content in contents]
         self._wake.set()
         return entries, self._group
 
     async def _write(self) -> None:
+        """Write until closed. Whoever is cancelled, the writer goes on: it is not half-way that it ends."""
+        with self._shield:
+            await self._write_groups()
+
+    async def _write_groups(self) -> None:
         db = self._db
         assert db is not None, "the writer runs only while open"  # noqa: S101
-        while True:
-            await self._wake.wait()
-            await anyio.lowlevel.checkpoint()  # whoever acts on what was just appended adds to the same group
-            if not self._rows:
-                self._group.finish(None)  # of no events
+        writing: Group | None = None
+        try:
+            while True:
+                await self._next(db)
+                if not self._rows:
+                    self._group.finish(None)  # of no events
+                    if self._closing:
+                        return
+                    self._group, self._wake = Group(), asyncio.Event()
+                    continue
+                rows, self._rows = self._rows, []
+                writing, self._group = self._group, Group()
+                self._wake = asyncio.Event()
                 if self._closing:
-                    return
-                self._group, self._wake = Group(), asyncio.Event()
-                continue
-            rows, self._rows = self._rows, []
-            group, self._group = self._group, Group()
-            self._wake = asyncio.Event()
-            if self._closing:
-                self._wake.set()
-            try:
-                await db.execute_insert(*_statement(rows))
-            except BaseException as error:
-                self._fail(JournalError(explain(self._path, error)))
-                group.finish(self._error)
-                if isinstance(error, sqlite3.Error):
-                    return
+                    self._wake.set()
+                await self._insert(db, rows)
+                self._note_end(*rows[-1])
+                writing.finish(None)
+                writing = None
+                if self._wal.due(sum(len(row[6]) for row in rows)):
+                    await self._wal.copy(db)
+        except BaseException as error:
+            self._fail(error if isinstance(error, JournalError) else JournalError(explain(self._path, error)))
+            if writing is not None:
+                writing.finish(self._error)
+            if not isinstance(error, JournalError | sqlite3.Error):
                 raise
-            group.finish(None)
+
+    async def _next(self, db: aiosqlite.Connection) -> None:
+        """Wait until there is something to do. A large log is looked at meanwhile: its reader may have gone."""
+        while self._wal.large and not self._wake.is_set():
+            with anyio.move_on_after(LOOK):
+                await self._wake.wait()
+                break
+            await self._wal.copy(db)
+        await self._wake.wait()
+        await anyio.lowlevel.checkpoint()  # whoever acts on what was just appended adds to the same group
+
+    async def _insert(self, db: aiosqlite.Connection, rows: list[Row]) -> None:
+        """Write a group. A full disk is waited for: SQLite has rolled the group back, and nobody has acted on it.
+
+        Raises:
+            sqlite3.Error: it failed in another way, or there was no room and we are to close; nothing is tried again.
+            JournalError: the files are gone.
+        """
+        statement = _statement(rows)
+        while True:
+            try:
+                await db.execute_insert(*statement)
+            except sqlite3.OperationalError as error:
+                if not is_full(error) or self._tell is None or self._closing:
+                    raise
+                self._tell(ROOM, f"{self._path} cannot grow: {error}; {WAITING}")
+                await anyio.sleep(_AGAIN)
+            else:
+                break
+        self._wal.check()
+        if self._tell is not None:
+            self._tell(ROOM, "")
+
+    def _note_end(self, *last: Any) -> None:
+        """Note beside the journal how far it goes, before anybody acts on it."""
+        if self._tail is not None and self._chain.own is not None:
+            self._tail.write(self._chain.own, last[0], last[-1])
 
     def _fail(self, error: JournalError) -> None:
         """Stop for good: after a failed write nothing is known of what reached the disk."""
@@ -220,27 +279,39 @@ class SqliteJournal:
             raise JournalError(explain(self._path, error)) from error
 
 
-def _statement(rows: list[_Row]) -> tuple[str, Sequence[object]]:
+async def to_its_end(function: Callable[[], Awaitable[None]]) -> None:
+    """Have something done that must not end half-way: however often the caller is cancelled, that is waited for first.
+
+    Raises:
+        TimeoutError: it did not end in time.
+    """
+    errors: list[Exception] = []
+
+    async def run() -> None:
+        try:
+            with anyio.fail_after(_PATIENCE, shield=True):
+                await function()
+        except Exception as error:  # noqa: BLE001 (raised below, as it is and not in a group)
+            errors.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run)
+    if errors:
+        raise errors[0]
+
+
+def _statement(rows: list[Row]) -> tuple[str, Sequence[object]]:
     """One statement that writes all rows, and its parameters."""
     if len(rows) > _MOST_VALUES:
-        return _INSERT, (msgspec.json.encode(rows).decode(),)
-    return _VALUES + ",".join(["(?,?,?,?,?,?,?)"] * len(rows)), [value for row in rows for value in row]
+        exact = [(*row[:2], *row[2].as_integer_ratio(), *row[3:]) for row in rows]
+        return _INSERT, (msgspec.json.encode(exact).decode(),)
+    return _VALUES + ",".join(["(?,?,?,?,?,?,?,?,?)"] * len(rows)), [value for row in rows for value in row]
 
 
-def _row(entry: ev.Entry) -> tuple[int, str, float, str, str, int, str]:
+def _content(entry: ev.Entry) -> Content:
     event = entry.event
-    return entry.seq, entry.run, entry.at, entry.task, event.kind, event.version, ev.encode(event).decode()
-
-
-async def _pragma(db: aiosqlite.Connection, name: str) -> int:
-    rows = list(await db.execute_fetchall(f"PRAGMA {name}"))
-    return int(rows[0][0])
-
-
-async def _quick_check(path: Path, db: aiosqlite.Connection) -> None:
-    found = damage_of([tuple(row) for row in await db.execute_fetchall("PRAGMA quick_check(1)")])
-    if found:
-        raise JournalError(f"{path} is damaged: {found[0]}; run 'daplug-supervise doctor'")
+    data = ev.encode(event).decode()
+    return entry.seq, entry.run, float(entry.at), entry.task, event.kind, event.version, data
 
 
 def _sync_directory(directory: Path) -> None:

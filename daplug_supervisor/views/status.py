@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 
 from daplug_supervisor.core.machine import ACTIVE, SATISFIED
@@ -47,7 +49,7 @@ class RunStatus(Struct, frozen=True):
     `at`: the time that this describes. `state`: running, waiting, halting, halted, finished, or interrupted
     (unfinished, and no supervisor drives it). `counts` has every status, and what `pending` consists of:
     ready, backing_off, blocked, not_selected. `stage` is the first of `stages` with a task that has not
-    ended. `next` holds commands to type.
+    ended. `next` holds commands to type. `notices`: what lasts and a person should know, a full disk for example.
     """
 
     run: str
@@ -72,10 +74,11 @@ class RunStatus(Struct, frozen=True):
     finished_at: float | None
     elapsed: float
     last_update: float
+    notices: tuple[str, ...] = ()
 
 
-def status(run: Run, now: float, live: bool) -> RunStatus:  # noqa: FBT001  reads well: status(run, now, live)
-    """Where `run` stands at `now`. `live`: whether a supervisor drives it."""
+def status(run: Run, now: float, live: bool, notices: Sequence[str] = ()) -> RunStatus:  # noqa: FBT001  reads well
+    """Where `run` stands at `now`. `live`: a supervisor drives it. `notices`: what else a person should know."""
     providers, counts = tally(run, now)
     state = run_state(run, live=live)
     at_stage, stage_count = stage(run)
@@ -106,6 +109,7 @@ def status(run: Run, now: float, live: bool) -> RunStatus:  # noqa: FBT001  read
         finished_at=run.finished_at,
         elapsed=max(0.0, (now if ended is None else ended) - run.submitted_at),
         last_update=max(updates(run)),
+        notices=tuple(notices),
     )
 
 
@@ -190,6 +194,7 @@ def status_text(view: RunStatus, width: int = 80) -> str:
         f"[{'#' * done}{'.' * (_BAR - done)}] {view.progress_percent:g}%",
         *wrap(_numbers(view), width),
         *wrap(_times(view), width),
+        *(line for text in view.notices for line in wrap(f"NOTE: {clean(text)}", width)),
     ]
     sections = {
         "At work": _running_lines(view, width),

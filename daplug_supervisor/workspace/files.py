@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
+import errno
 import os
-import time
+import stat
 from pathlib import Path
+from typing import BinaryIO
 
-from daplug_supervisor.errors import BusyError, StateDirectoryError
+from daplug_supervisor.errors import StateDirectoryError
+from daplug_supervisor.workspace.lock import Lock, holder
+from daplug_supervisor.workspace.room import FULL
 
 NAME = ".daplug"
 PROMPT = "prompt.md"
@@ -18,8 +20,7 @@ STDOUT = "stdout.log"
 STDERR = "stderr.log"
 
 _KEPT_OUT_OF_GIT = (f"{NAME}/".encode(), b".worktrees/")
-_LOCK_TRIES = 20
-_LOCK_PAUSE = 0.005
+_ROOT = 0
 
 
 class StateDirectory:
@@ -46,14 +47,11 @@ class StateDirectory:
             StateDirectoryError: it cannot be used; the message says why.
         """
         try:
+            missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            found = self.path.stat()
-            if found.st_uid != os.geteuid():
-                raise StateDirectoryError(
-                    f"{self.path} belongs to another user; give --state-dir another directory"
-                )
-            if found.st_mode & 0o077:
-                self.path.chmod(0o700)
+            for folder in missing:
+                sync_directory(folder.parent)  # or a power cut takes the journal with its directory
+            self._make_ours()
             self.inbox.mkdir(mode=0o700, exist_ok=True)
             ignore = self.path / ".gitignore"
             if not ignore.exists():
@@ -64,13 +62,36 @@ class StateDirectory:
             ) from error
         _exclude_from_git(self.path.parent)
 
+    def _make_ours(self) -> None:
+        """Close it to others, and refuse it if it is not ours, or if others have left something in it.
+
+        Raises:
+            StateDirectoryError: as said.
+        """
+        # What has the name now, whatever that is, must be ours: somebody may be changing it at this moment. A link
+        # of ours cannot be changed by others, nor can our directory.
+        link, found = self.path.lstat(), self.path.stat()
+        trusted = {os.geteuid(), _ROOT} if stat.S_ISLNK(link.st_mode) else {os.geteuid()}
+        if link.st_uid not in trusted or found.st_uid != os.geteuid():
+            raise StateDirectoryError(
+                f"{self.path} belongs to another user; give --state-dir another directory"
+            )
+        open_to_others = found.st_mode & 0o077
+        if open_to_others:
+            self.path.chmod(0o700)
+        planted = _planted(self.path, deep=bool(open_to_others & 0o022))
+        if planted:
+            raise StateDirectoryError(
+                f"{planted}: another user may have put it there; look at it, and remove it or give another --state-dir"
+            )
+
     def require(self) -> None:
         """Check that there is a journal to read.
 
         Raises:
             StateDirectoryError: there is none here.
         """
-        if not self.journal.exists():
+        if not os.path.lexists(self.journal) and not self.journal.with_suffix(".tail").exists():
             raise StateDirectoryError(
                 f"{self.path} has no journal: nothing was run here yet; "
                 "go to the directory of the run, or give --state-dir"
@@ -79,6 +100,16 @@ class StateDirectory:
     def stop_requested(self) -> bool:
         """Whether there is a STOP file."""
         return os.path.lexists(self._stop_file)
+
+    def writable(self) -> bool:
+        """Whether something can be written here; a full disk does not count as an answer."""
+        probe = self.path / f".probe.{os.urandom(6).hex()}"
+        try:
+            os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            probe.unlink()
+        except OSError as error:
+            return error.errno in FULL
+        return True
 
     def run(self, run: str) -> Path:
         """The directory of a run."""
@@ -93,89 +124,33 @@ class StateDirectory:
 
         Raises:
             BusyError: another supervisor has it.
-            StateDirectoryError: the lock file cannot be written.
+            StateDirectoryError: it cannot be locked.
         """
-        return Lock(self._lock)
+        return Lock(self.path, self._lock)
 
     def holder(self) -> dict[str, object] | None:
         """Who holds the lock now (its pid, ``?`` if it has not said so yet), or None if nobody does."""
-        try:
-            descriptor = os.open(self._lock, os.O_RDONLY)
-        except OSError:
-            return None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return _holder(descriptor) or {"pid": "?"}
-        finally:
-            os.close(descriptor)
-        return None
+        return holder(self.path, self._lock)
 
 
-class Lock:
-    """An exclusive flock that ends with the process, however it ends."""
+def _planted(directory: Path, *, deep: bool) -> str | None:
+    """What another user put into a directory, or into those below it, if it was open for that.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._descriptor = -1
-        while self._descriptor < 0:
-            self._descriptor = self._take()
-
-    def _take(self) -> int:
-        descriptor = -1
-        try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            self._flock(descriptor)
-        except OSError as error:
-            if descriptor >= 0:
-                os.close(descriptor)
-            raise StateDirectoryError(f"{self._path}: {error.strerror}") from error
-        except BusyError:
-            os.close(descriptor)
-            raise
-        if not self._is_current(descriptor):
-            os.close(descriptor)
-            return -1
-        with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps({"pid": os.getpid()}).encode(), 0)
-        return descriptor
-
-    def _flock(self, descriptor: int) -> None:
-        """Lock it; not at the first refusal a `BusyError`, for `StateDirectory.holder` locks it while it looks."""
-        for _ in range(_LOCK_TRIES):
+    A link from outside to a file of ours is ours: only a directory that was open can have it.
+    """
+    with os.scandir(directory) as entries:
+        for entry in entries:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                time.sleep(_LOCK_PAUSE)
-            else:
-                return
-        holder = _holder(descriptor)
-        who = f"process {holder['pid']}" if holder else "another process"
-        raise BusyError(
-            f"{who} supervises {self._path.parent} already; "
-            "see what it does with 'daplug-supervise status', or stop it with 'daplug-supervise halt'"
-        )
-
-    def _is_current(self, descriptor: int) -> bool:
-        """Whether the locked file is still the one with this name: somebody may have removed it meanwhile."""
-        try:
-            return os.path.samestat(os.fstat(descriptor), self._path.stat())
-        except FileNotFoundError:
-            return False
-
-    def release(self) -> None:
-        """Let go."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-
-def _holder(descriptor: int) -> dict[str, object] | None:
-    with contextlib.suppress(ValueError, OSError):
-        found = json.loads(os.pread(descriptor, 4096, 0))
-        if isinstance(found, dict) and isinstance(found.get("pid"), int):
-            return found
+                found = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue  # a supervisor is at work here, and has removed it in the meantime
+            linked = deep and found.st_nlink > 1 and stat.S_ISREG(found.st_mode)
+            if found.st_uid != os.geteuid() or linked:
+                return entry.path
+            if deep and stat.S_ISDIR(found.st_mode):
+                below = _planted(Path(entry.path), deep=True)
+                if below:
+                    return below
     return None
 
 
@@ -205,14 +180,41 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise
 
 
-def read_tail(path: Path, limit: int) -> bytes:
-    """The last `limit` bytes of a file; empty if there is none."""
+def sync_directory(directory: Path) -> None:
+    """Make durable which files there are in a directory, under which names.
+
+    Raises:
+        OSError: it is not known whether that came about.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with path.open("rb") as file:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def open_output(path: Path) -> BinaryIO:
+    """Open what an agent wrote. It may have put a fifo there, on which we would wait for ever, or a link to a secret.
+
+    Raises:
+        OSError: it is not there, or not an ordinary file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not an ordinary file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def read_tail(path: Path, limit: int) -> bytes:
+    """The last `limit` bytes of a file; empty if there is none that can be read."""
+    try:
+        with open_output(path) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - limit))
             return file.read(limit)

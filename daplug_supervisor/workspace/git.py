@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
 from msgspec import Struct
 
+from daplug_supervisor.core.environment import handed_on
 from daplug_supervisor.errors import SupervisorError
+from daplug_supervisor.workspace.files import write_atomically
 
 FOLDER = ".worktrees"
 _OWNER = "daplug-task"
@@ -89,9 +92,19 @@ def worktree(
 
 
 def _add(top: Path, wanted: Worktree, base: str, owner: str) -> None:
-    _git(top, "worktree", "add", "-b", wanted.branch, wanted.path, base)
-    folder = Path(_git(Path(wanted.path), "rev-parse", "--absolute-git-dir"))
-    (folder / _OWNER).write_text(owner)
+    try:
+        _git(top, "worktree", "add", "-b", wanted.branch, "--", wanted.path, base)
+        folder = Path(_git(Path(wanted.path), "rev-parse", "--absolute-git-dir"))
+        write_atomically(folder / _OWNER, owner.encode())
+    except (
+        GitError,
+        OSError,
+    ):  # half of one, on a full disk for example, would be in the way of the next try
+        shutil.rmtree(wanted.path, ignore_errors=True)
+        for words in (("worktree", "prune"), ("branch", "-D", wanted.branch)):
+            with suppress(GitError):
+                _git(top, *words)
+        raise
 
 
 def _owner(found: Worktree) -> str:
@@ -131,7 +144,8 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    # Hooks run with it, and an agent may have written them.
+    environ = {name: value for name, value in handed_on(os.environ).items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments],

@@ -21,7 +21,8 @@ from daplug_supervisor.core import events as ev
 from daplug_supervisor.errors import JournalError
 from daplug_supervisor.journal import reader as reading
 from daplug_supervisor.journal import sqlite
-from daplug_supervisor.journal.reader import APPLICATION_ID, SCHEMA_VERSION, ReadOnlyJournal
+from daplug_supervisor.journal.header import APPLICATION_ID, SCHEMA_VERSION
+from daplug_supervisor.journal.reader import ReadOnlyJournal
 from daplug_supervisor.journal.sqlite import SqliteJournal
 from daplug_supervisor.ports import RunMark
 from daplug_supervisor.testing import check_journal
@@ -73,7 +74,7 @@ async def test_the_settings_that_durability_rests_on(path: Path) -> None:
     with closing(sqlite3.connect(path)) as db:
         assert {row[1]: row[5] for row in db.execute("PRAGMA table_list")}["event"] == 1  # STRICT
         with pytest.raises(sqlite3.IntegrityError):
-            db.execute("INSERT INTO event VALUES (1, 'r', 'late', '', 'k', 1, '{}')")
+            db.execute("INSERT INTO event VALUES (1, 'r', 'late', '', 'k', 1, '{}', 1, 1)")
 
 
 async def test_what_waits_at_the_same_moment_is_one_transaction(path: Path) -> None:

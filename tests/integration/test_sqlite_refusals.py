@@ -13,7 +13,8 @@ from test_sqlite_journal import note, opened, pragma
 
 from daplug_supervisor.errors import JournalError
 from daplug_supervisor.journal import sqlite
-from daplug_supervisor.journal.reader import SCHEMA_VERSION, ReadOnlyJournal
+from daplug_supervisor.journal.header import SCHEMA_VERSION
+from daplug_supervisor.journal.reader import ReadOnlyJournal
 from daplug_supervisor.journal.sqlite import SqliteJournal
 
 
@@ -27,8 +28,10 @@ async def test_a_newer_journal_is_refused_and_not_touched(path: Path) -> None:
         await journal.append("r", 1.0, note("a"))[1].wait()
     with closing(sqlite3.connect(path)) as db:
         db.execute(f"PRAGMA user_version={SCHEMA_VERSION + 1}")
+    path.with_suffix(".tail").unlink()  # which a newer version would have written too
     before = path.read_bytes(), path.stat().st_mtime_ns
-    with pytest.raises(JournalError, match=r"newer version \(schema 2, this one knows 1\).*upgrade"):
+    known = rf"schema {SCHEMA_VERSION + 1}, this one knows {SCHEMA_VERSION}"
+    with pytest.raises(JournalError, match=rf"newer version \({known}\).*upgrade"):
         await SqliteJournal(path).open()
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
     assert [file.name for file in path.parent.iterdir()] == ["journal.db"]
@@ -76,25 +79,27 @@ async def test_a_damaged_file_is_refused(path: Path) -> None:
         for _ in range(50):
             await journal.append("r", 1.0, note("x" * 1000))[1].wait()
     data = bytearray(path.read_bytes())
-    data[2 * 4096 : 3 * 4096] = b"\xa5" * 4096
+    data[3 * 4096 : 4 * 4096] = b"\xa5" * 4096
     path.write_bytes(data)
     with pytest.raises(JournalError, match=r"damaged: .*doctor"):
         await SqliteJournal(path).open()
-    unchecked = SqliteJournal(path, check=False)
-    await unchecked.open()
-    await unchecked.close()
+    assert path.read_bytes() == bytes(data)
     with closing(ReadOnlyJournal(path)) as reader:
         assert reader.damage()
+        with pytest.raises(JournalError, match=r"damaged: .*doctor"):
+            reader.runs()
 
 
 async def test_an_event_that_this_version_does_not_know_is_said_with_its_number(path: Path) -> None:
     async with opened(path) as journal:
         await journal.append("r", 1.0, note("a"))[1].wait()
+        chain = journal._chain
+    row = chain.seal((2, "r", 2.0, "", "teleported", 1, '{"kind": "teleported"}'))
     with closing(sqlite3.connect(path)) as db:
-        db.execute("""UPDATE event SET data = '{"kind": "teleported"}'""")
+        db.execute("INSERT INTO event VALUES (?,?,?,?,?,?,?,?,?)", row)
         db.commit()
     async with opened(path) as journal:
-        with pytest.raises(JournalError, match=r"event 1 cannot be read: .*teleported"):
+        with pytest.raises(JournalError, match=r"event 2 cannot be read: .*teleported.*upgrade"):
             [entry async for entry in journal.read("r")]
 
 
@@ -104,6 +109,6 @@ async def test_places_that_cannot_be_written(tmp_path: Path) -> None:
         before = threading.active_count()
         with pytest.raises(JournalError, match=str(path)):
             await SqliteJournal(path).open()
-        assert threading.active_count() == before, "nobody is left who would speak to a closed loop"
+        assert threading.active_count() <= before, "nobody is left who would speak to a closed loop"
         with pytest.raises(JournalError):
             ReadOnlyJournal(path)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import msgspec
-from build import T0, Plan, Provider, World, plan, result, task
 
+from build import T0, Plan, Provider, World, plan, result, task
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.machine import Status
 from daplug_supervisor.views.rows import HaltRow
@@ -302,3 +302,11 @@ def test_hostile_names_stay_harmless() -> None:
     text = status_text(view(world))
     assert "p\\x1b[2J" in text
     assert "\\u202eevil\\n" in text
+
+
+def test_what_lasts_and_a_person_should_know_is_told() -> None:
+    world = World(two()).begin("a")
+    found = status(world.run, world.at, True, ["the disk of /x\x1b[2J has 0.0 MiB left"])
+    assert found.notices == ("the disk of /x\x1b[2J has 0.0 MiB left",)
+    assert "NOTE: the disk of /x\\x1b[2J has 0.0 MiB left" in status_text(found)
+    assert "NOTE" not in status_text(view(world))
