@@ -1,6 +1,6 @@
 #!/bin/sh
 # An agent that grows a nasty tree, says so, and waits. Everything it starts has "$1" in its command line.
-# Parts whose tools are missing are left out.
+# Parts whose tools are missing are left out. "$4" is zoo.c, built, if there is a compiler.
 token=$1
 python=$2
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -36,6 +36,21 @@ time.sleep(1012)' "$token" &
 (env -i "$python" -I -S -c 'import ctypes, os, sys, time
 ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # its environment cannot be read
 os.setsid(); time.sleep(1013)' "$token" &)
+if unshare -Ur true 2>/dev/null; then
+    unshare -Ur sleep "1014.$token" &                                  # another user, as it believes
+    unshare -Urpf setsid sh -c "sleep 1015.$token & exec sleep 1016.$token" & # the first process of a world of its own
+    unshare -Urm sh -c "mount -t tmpfs none /tmp; exec env -i sleep 1017.$token" & # and with files of its own
+fi
+(sh -c 'kill -STOP $$; sleep 60' "1018.$token" &)                      # stopped, and cannot hear
+"$python" -I -S -c 'import os, sys, threading, time
+for name in ("cmdline", "comm"):                                       # under another name, in another group
+    with open(f"/proc/self/{name}") as file: file.read()
+os.setpgid(0, 0); os.chdir("/"); os.umask(0)
+threading.Thread(target=time.sleep, args=(60,)).start(); time.sleep(1019)' "1019.$token" &
+if [ -x "$4" ]; then
+    for kind in vfork sibling traced stopped subreaper; do "$4" "zoo-$token" $kind & done
+    setsid "$4" "zoo-$token" guards 2 >/dev/null &                     # who is killed is made anew by the other
+fi
 
 # Ready when the last of them is there.
 until [ "$(cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' ' ' | grep -o "101[12]\.$token" | sort -u | wc -l)" = 2 ]; do

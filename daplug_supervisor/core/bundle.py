@@ -40,7 +40,7 @@ class Bundle(Struct, frozen=True):
 
 
 class Command(Struct, frozen=True):
-    """What to start. `env` is added to the supervisor's own environment; standard input is always empty."""
+    """What to start. `env` is added to what attempts get anyway; standard input is always empty."""
 
     argv: tuple[str, ...]
     env: dict[str, str] = field(default_factory=dict)

@@ -7,6 +7,9 @@ from typing import Literal
 
 from msgspec import Struct
 
+Lack = Literal["", "memory", "disk", "processes", "files", "directory"]
+"""What a machine can have too little of."""
+
 Follow = Literal["verify", "retry", "other", "rest", "stop", "halt", "stuck", "fail"]
 """What follows an outcome.
 
@@ -125,7 +128,8 @@ class Exit(Struct, frozen=True, omit_defaults=True):
     """How a process tree ended: the exit code, or minus the signal's number; None if it is not known.
 
     `stopped` says why the shim ended it: ``request`` (the supervisor asked), ``deadline`` (the hard deadline), or
-    empty. `error` says why it could not be started. Times are seconds, `max_rss` is bytes.
+    empty. `error` says why it could not be started. Times are seconds, `max_rss` is bytes. `lack` says of what the
+    machine had too little, if that is why the system killed it, or why it could not be started.
     """
 
     code: int | None
@@ -134,6 +138,7 @@ class Exit(Struct, frozen=True, omit_defaults=True):
     seconds: float = 0.0
     cpu: float = 0.0
     max_rss: int = 0
+    lack: Lack = ""
 
     @property
     def known(self) -> bool:

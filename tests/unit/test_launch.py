@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import py_compile
 import socket
 import struct
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import anyio
 import pytest
@@ -16,10 +19,12 @@ import pytest_asyncio
 from daplug_supervisor.core.results import Exit
 from daplug_supervisor.errors import LaunchError
 from daplug_supervisor.ports import Identity, Launch
+from daplug_supervisor.processes import launch as launching
 from daplug_supervisor.processes import shim
 from daplug_supervisor.processes.launch import ShimLauncher, _Shim
+from daplug_supervisor.processes.tree import boot_id
 
-NOBODY = Identity(2**22 - 1, 1, "another boot")
+NOBODY = Identity(2**22 - 1, 1, boot_id())
 RECORD = b'{"state":"exited","code":3}'.ljust(shim.RECORD_SIZE - 1) + b"\n"
 
 
@@ -143,13 +148,13 @@ async def test_a_reply_without_descriptors_is_a_refusal(played: Played) -> None:
     played.theirs.send(b"1 1 boot".ljust(shim.REPLY_SIZE))
     await anyio.sleep(0.01)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(refused, played)
+        tasks.start_soon(refused, played, "too many open files")
         await anyio.sleep(0.01)
         played.theirs.send(b"1 1 boot".ljust(shim.REPLY_SIZE))
 
 
-async def refused(launcher: ShimLauncher) -> None:
-    with pytest.raises(LaunchError, match="too many open files"):
+async def refused(launcher: ShimLauncher, why: str) -> None:
+    with pytest.raises(LaunchError, match=why):
         await launcher.reserve()
 
 
@@ -178,13 +183,50 @@ async def test_a_launcher_that_cannot_be_asked_is_gone(played: Played) -> None:
         await played._ask()
 
 
-async def test_opening_can_be_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def never(*_: object, **__: object) -> None:
-        await anyio.sleep_forever()
-
-    monkeypatch.setattr(asyncio, "create_subprocess_exec", never)
+async def test_what_cannot_be_opened_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
-    with anyio.move_on_after(0.01) as scope:
+    with pytest.raises(LaunchError, match="cannot start"):
         await ShimLauncher().open()
-    assert scope.cancelled_caught
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+async def test_all_who_wait_for_an_end_are_told(ends: Ends) -> None:
+    attached = ends.shim.open(launch())
+    found = []
+
+    async def wait() -> None:
+        found.append(await attached.wait())
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(wait)
+        await anyio.sleep(0.01)
+        ends.theirs.send(RECORD)
+    assert found == [Exit(3)] * 3
+
+
+async def test_a_refusal_says_why(played: Played) -> None:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(refused, played, "no process could be started: Resource temporarily unavailable")
+        await anyio.sleep(0.01)
+        for _ in range(2):  # one of them is of the spare
+            played.theirs.send(
+                f"{shim.REFUSED}Resource temporarily unavailable".encode().ljust(shim.REPLY_SIZE)
+            )
+
+
+def test_a_launcher_is_never_compiled_from_another_source(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source, compiled = tmp_path / "shim.py", tmp_path / "shim.pyc"
+    source.write_text("1")
+    monkeypatch.setattr(shim, "__file__", str(source))
+    monkeypatch.setattr(shim, "__cached__", str(compiled))
+    assert launching._program() == str(source)
+    py_compile.compile(str(source), str(compiled))
+    assert launching._program() == str(compiled)
+    source.write_text("12")
+    assert launching._program() == str(source)
+    monkeypatch.setattr(shim, "__cached__", None)
+    assert launching._program() == str(source)

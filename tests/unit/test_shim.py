@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
 import json
 import os
 import signal
+import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,8 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daplug_supervisor.processes import shim
-from daplug_supervisor.processes.launch import read_exit
-from daplug_supervisor.processes.shim import RECORD_SIZE, Watch, bound_output, find
+from daplug_supervisor.processes.ends import read_exit
+from daplug_supervisor.processes.shim import RECORD_SIZE, Log, Watch, find
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="has no such processes")
 BLOCK = 4096
@@ -79,24 +84,24 @@ def test_what_is_due_when(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(os, "killpg", lambda pid, number: sent.append((-pid, number)))
     monkeypatch.setattr(os, "kill", lambda pid, number: sent.append((pid, number)))
     watch = Watch(7, launch_of(tmp_path, deadline=101.5), 100.0)
-    assert watch.patience(100.0) == 1.5
+    assert watch.patience(100.0) == 0.25, "the next look at the output"
     watch.act(101.0, 0)
-    assert (sent, watch.patience(101.9)) == ([], 0.0)
+    assert sent == []
+    assert watch.patience(101.2) == pytest.approx(0.05)
     watch.act(101.9, 0)
-    assert (sent, watch.stopped) == ([(-7, signal.SIGTERM)], "deadline")
-    assert watch.patience(101.9) == pytest.approx(0.1), "the next look at the output"
+    assert (sent, watch.stopped) == ([(-7, signal.SIGTERM), (-7, signal.SIGCONT)], "deadline")
     watch.act(103.0, 1)
-    assert len(sent) == 1
+    assert len(sent) == 2
     watch.act(106.9, 1)
-    assert sent[1:] == [(-7, signal.SIGKILL), (7, signal.SIGKILL)]
+    assert sent[2:] == [(-7, signal.SIGKILL), (7, signal.SIGKILL)]
     watch.act(107.0, 1)
-    assert len(sent) == 3
+    assert len(sent) == 4
     watch.act(107.9, 1)
-    assert len(sent) == 5, "again, for one that was just being born"
+    assert len(sent) == 6, "again, for one that was just being born"
     watch.status, watch.usage = 9, SimpleNamespace(ru_utime=1.0, ru_stime=0.5, ru_maxrss=3)
     assert watch.patience(108.0) < 0.1
     watch.act(200.0, 9)
-    assert len(sent) == 5
+    assert len(sent) == 6
     assert watch.result("m", 8.0) == {
         "state": "exited", "mark": "m", "code": -9, "stopped": "deadline", "seconds": 8.0, "cpu": 1.5,
         "max_rss": 3 * (1024 if shim.LINUX else 1),
@@ -108,10 +113,10 @@ def test_a_second_request_kills_at_once(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(os, "killpg", lambda _, number: sent.append(number))
     monkeypatch.setattr(os, "kill", lambda _, number: sent.append(number))
     watch = Watch(7, launch_of(tmp_path), 100.0)
-    assert watch.patience(100.0) == 2.0
+    assert watch.patience(100.0) == 0.25
     watch.act(100.1, 1)
     watch.act(100.2, 2)
-    assert sent == [signal.SIGTERM, signal.SIGKILL, signal.SIGKILL]
+    assert sent == [signal.SIGTERM, signal.SIGCONT, signal.SIGKILL, signal.SIGKILL]
     assert watch.result("m", 1.0) == {
         "state": "exited",
         "mark": "m",
@@ -135,43 +140,166 @@ def test_signals_to_what_is_gone_or_not_ours_are_nothing(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("size", [0, 100, 2 * BLOCK, 2 * BLOCK + 1, 5 * BLOCK, 100 * BLOCK + 17])
 def test_output_is_bounded_from_its_middle(tmp_path: Path, size: int) -> None:
-    whole = os.urandom(size)
-    path, limit = tmp_path / "stdout.log", 2 * BLOCK
-    path.write_bytes(whole)
-    bound_output(str(tmp_path), limit)
+    whole, limit = os.urandom(size), 2 * BLOCK
+    log = filled(tmp_path, whole, limit)
+    path = Path(log.path)
+    log.bound()
     held = path.read_bytes()
     assert len(held) == size, "offsets stay while it is written"
     assert (held[: limit // 2], held[-(limit // 2) :]) == (whole[: limit // 2], whole[-(limit // 2) :])
     assert path.stat().st_blocks * 512 <= limit + 2 * BLOCK
-    bound_output(str(tmp_path), limit, ended=True)
+    log.shorten()
     if size <= limit:
         assert path.read_bytes() == whole
     else:
         marker = b"\n[... %d bytes left out ...]\n" % (size - limit)
         assert path.read_bytes() == whole[: limit // 2] + marker + whole[-(limit // 2) :]
     assert [file.name for file in tmp_path.iterdir()] == ["stdout.log"]
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def filled(folder: Path, data: bytes, limit: int) -> Log:
+    log = Log(str(folder / "stdout.log"), limit)
+    os.write(log.descriptor, data)
+    return log
+
+
+def test_the_faster_it_grows_the_sooner_it_is_looked_at_again(tmp_path: Path) -> None:
+    log = filled(tmp_path, b"", 100 * BLOCK)
+    watch = Watch(7, launch_of(tmp_path), 100.0, [log])
+    pauses = []
+    for now, size in enumerate((0, 1, 99, 199, 1000, 100_000, 100_000)):
+        os.ftruncate(log.descriptor, size * BLOCK)
+        watch.look(101.0 + now)
+        pauses.append(watch.look_at - (101.0 + now))
+    assert pauses == pytest.approx([0.25, 0.25, 0.25, 0.25, 25 / 801, 0.01, 0.25])
 
 
 def test_a_system_that_cannot_punch_holes_keeps_the_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shim, "libc", lambda: None)
-    (tmp_path / "stderr.log").write_bytes(b"x" * 10 * BLOCK)
-    bound_output(str(tmp_path), BLOCK)
-    assert (tmp_path / "stderr.log").stat().st_blocks * 512 >= 10 * BLOCK
+    log = filled(tmp_path, b"x" * 10 * BLOCK, BLOCK)
+    log.bound()
+    assert Path(log.path).stat().st_blocks * 512 >= 10 * BLOCK
 
 
-def test_output_that_cannot_be_rewritten_is_left_as_it_is(tmp_path: Path) -> None:
-    (tmp_path / "stdout.log").write_bytes(b"x" * 10 * BLOCK)
+def test_output_that_cannot_be_rewritten_is_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = filled(tmp_path, b"x" * 10 * BLOCK, BLOCK)
     (tmp_path / "stdout.log.tmp").mkdir()
-    bound_output(str(tmp_path), BLOCK, ended=True)
+    with pytest.raises(OSError, match=r"stdout\.log\.tmp"):
+        log.shorten()
+    (tmp_path / "stdout.log.tmp").rmdir()
+    monkeypatch.setattr(shim, "_copy", lambda *_: Path("/no/such").stat())
+    with pytest.raises(FileNotFoundError):
+        log.shorten()
+    assert [file.name for file in tmp_path.iterdir()] == ["stdout.log"], "half a copy is not left"
     assert (tmp_path / "stdout.log").stat().st_size == 10 * BLOCK
 
 
+def test_what_is_not_the_output_any_more_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_bytes(b"p" * 50 * BLOCK)
+    (tmp_path / "a").mkdir()
+    puts: list[Callable[[Path, str], object]] = [os.symlink, os.link]
+    for number, put in enumerate(puts):
+        log = filled(tmp_path / "a", b"x" * 10 * BLOCK, BLOCK)
+        Path(log.path).unlink()
+        put(tmp_path / "precious", log.path)
+        log.bound()
+        with contextlib.suppress(OSError):
+            log.shorten()
+        assert (tmp_path / "precious").read_bytes() == b"p" * 50 * BLOCK, number
+        assert os.fstat(log.descriptor).st_blocks * 512 <= 2 * BLOCK, "its own is bounded also without a name"
+        log.close()
+    log = filled(tmp_path / "a", b"x" * 10 * BLOCK, BLOCK)
+    Path(log.path).unlink()
+    os.mkfifo(log.path)
+    log.shorten()
+    again = Log(log.path, BLOCK)
+    assert stat.S_ISREG(os.lstat(again.path).st_mode), "a fifo that an earlier attempt left is no trap"
+
+
 def test_a_file_that_shrinks_while_it_is_copied(tmp_path: Path) -> None:
-    (tmp_path / "stdout.log").write_bytes(b"abc")
-    shim._rewrite(str(tmp_path / "stdout.log"), 100, 50)
-    assert (tmp_path / "stdout.log").read_bytes() == b"abc\n[... 50 bytes left out ...]\n"
+    source, sink = io.BytesIO(b"abc"), io.BytesIO()
+    shim._copy(source, sink, 50)
+    assert sink.getvalue() == b"abc"
+
+
+CGROUPS = {
+    "one": ("0::/user/me\n", "user/me/memory.events"),
+    "one in a container": ("0::/docker/abc\n", "memory.events"),
+    "many": ("5:cpu:/\n4:hugetlb,memory:/jobs\n0::/\n", "memory/jobs/memory.oom_control"),
+    "many in a container": ("4:memory:/docker/abc\n", "memory/memory.oom_control"),
+}
+
+
+@pytest.mark.parametrize("kind", CGROUPS)
+def test_kills_for_want_of_memory_are_counted_where_we_are(tmp_path: Path, kind: str) -> None:
+    text, place = CGROUPS[kind]
+    (tmp_path / "cgroup").write_text(text)
+    counter = tmp_path / "fs" / place
+    counter.parent.mkdir(parents=True)
+    counter.write_text("low 0\noom 9\noom_kill 4\noom_group_kill 7\n")
+    found = shim.open_kills(str(tmp_path / "cgroup"), str(tmp_path / "fs"))
+    assert shim.count_kills(found) == 4
+    os.close(found)
+
+
+def test_without_a_control_group_the_systems_own_count_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "memory.events").write_text("nothing of use\n")
+    (tmp_path / "cgroup").write_text("0::/\n")
+    for cgroup in (tmp_path / "cgroup", tmp_path / "none"):
+        found = shim.open_kills(str(cgroup), str(tmp_path))
+        if found >= 0:
+            assert Path(f"/proc/self/fd/{found}").readlink() == Path("/proc/vmstat")
+            os.close(found)
+    assert shim.count_kills(-1) is None
+
+
+def watched(tmp_path: Path, status: int) -> tuple[Watch, Path]:
+    counter = tmp_path / "memory.events"
+    counter.write_text("oom_kill 4\n")
+    watch = Watch(7, launch_of(tmp_path), 100.0, [], os.open(counter, os.O_RDONLY))
+    watch.status = status
+    return watch, counter
+
+
+@pytest.mark.parametrize(
+    ("status", "labelled"), [(9, True), (137 << 8, True), (1 << 8, False), (0, False), (15, False)]
+)
+def test_an_end_is_put_down_to_the_memory_only_if_the_system_says_so(
+    tmp_path: Path, status: int, labelled: bool
+) -> None:
+    watch, counter = watched(tmp_path, status)
+    assert "lack" not in watch.result("m", 1.0), "nobody was killed for memory"
+    counter.write_text("oom_kill 5\n")
+    assert watch.result("m", 1.0).get("lack", "") == ("memory" if labelled else "")
+    found = read_exit(shim._record(watch.result("m", 1.0)))
+    assert found is not None
+    assert found.lack == ("memory" if labelled else "")
+    watch.stopped = "deadline"
+    assert "lack" not in watch.result("m", 1.0), "that was us"
+    os.close(watch.kills)
+
+
+def test_somebody_elses_want_of_memory_hours_ago_says_nothing(tmp_path: Path) -> None:
+    watch, counter = watched(tmp_path, 9)
+    counter.write_text("oom_kill 5\n")
+    watch.look(111.0)
+    assert watch.result("m", 1.0)["lack"] == "memory", "just now"
+    watch.look(122.0)
+    assert "lack" not in watch.result("m", 1.0)
+    os.close(watch.kills)
+
+
+def test_of_what_there_was_too_little_is_said_of_what_cannot_start() -> None:
+    launch = {"argv": ["a"], "cwd": "/"}
+    for number, lack in ((errno.ENOSPC, "disk"), (errno.EAGAIN, "processes"), (errno.EMFILE, "files")):
+        assert shim._refusal(OSError(number, "no"), launch, claimed=True) == {"error": "a: no", "lack": lack}
+    assert shim._refusal(OSError(errno.ENOENT, "no"), launch, claimed=True) == {"error": "a: no"}
+    assert shim._refusal(ValueError("no"), launch, claimed=True) == {"error": "a: no"}
 
 
 def test_who_we_are() -> None:
