@@ -2,12 +2,13 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check sweep soak mutants bench docs refresh clean
+.PHONY: help demo test check sweep soak mutants pythons bench docs refresh clean
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
 JOBS ?= 2
+PYTHONS ?= $(foreach v,3.12 3.13 3.14,$(shell command -v python$(v)))
 STRICT := daplug_supervisor/core/*,daplug_supervisor/formats/*,daplug_supervisor/views/*
 
 help:  ## this list
@@ -41,6 +42,14 @@ soak: $(VENV)/installed-all  ## run 5,000 attempts in one supervisor, and look f
 
 mutants: $(VENV)/installed-all  ## plant deliberate bugs, and see that the tests catch each
 	$(BIN)/python -m tests.mutants --jobs $(JOBS)
+
+pythons:  ## run what has real processes on the other Pythons that are found (PYTHONS="paths")
+	for python in $(PYTHONS); do \
+	  folder=build/pythons/$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	  test -e $$folder/bin/daplug-supervise || { $$python -m venv $$folder; \
+	    $$folder/bin/python -m pip install -q -e '.[test]'; }; \
+	  $$folder/bin/pytest -q -n $(JOBS) tests/integration tests/simulation tests/faults; \
+	done
 
 bench: $(VENV)/installed-all  ## measure what the documents claim about speed
 	$(BIN)/python -m tests.bench

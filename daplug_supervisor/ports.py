@@ -21,7 +21,26 @@ class Clock(Protocol):
     """Time, passed in so that tests can own it."""
 
     def now(self) -> float:
-        """UTC, seconds since the epoch: for people and for what must survive a reboot."""
+        """UTC, seconds since the epoch: for people and for what must survive a reboot.
+
+        It is read from the machine's clock once and then goes on steadily, also while the machine sleeps: whoever
+        sets the clock moves no wait.
+        """
+        ...
+
+    def boot(self) -> tuple[str, float]:
+        """Which boot this is ('' if that is not known), and when it began, as `now` counts.
+
+        Of one boot two lives name different beginnings if the clock was set between them.
+        """
+        ...
+
+    def ahead(self) -> float:
+        """By how many seconds the machine's clock is ahead of `now`. Times that others state are of that clock."""
+        ...
+
+    def patience(self, until: float) -> float:
+        """For how many seconds to wait for a time (of `now`) before looking again."""
         ...
 
     def monotonic(self) -> float:

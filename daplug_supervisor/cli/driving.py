@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import gc
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Self
 
 import anyio
 import click
@@ -14,7 +19,8 @@ import click
 from daplug_supervisor.cli import options
 from daplug_supervisor.cli.logs import log_to
 from daplug_supervisor.cli.output import print_json, width
-from daplug_supervisor.cli.progress import show
+from daplug_supervisor.cli.progress import say, show, unless_nobody_reads
+from daplug_supervisor.cli.unhurried import takes
 from daplug_supervisor.core.events import HaltedBy
 from daplug_supervisor.core.machine import SATISFIED
 from daplug_supervisor.core.state import Run
@@ -24,8 +30,10 @@ from daplug_supervisor.errors import (
     EXIT_HUP,
     EXIT_INT,
     EXIT_NOT_ALL_DONE,
+    EXIT_QUIT,
     EXIT_RUN_TIMEOUT,
     EXIT_TERM,
+    SupervisorError,
 )
 from daplug_supervisor.supervisor.handle import RunHandle
 from daplug_supervisor.supervisor.supervisor import Supervisor
@@ -38,7 +46,19 @@ _LOOK = 0.2
 Begin = Callable[[Supervisor], Awaitable[list[RunHandle]]]
 
 _GC_THRESHOLD = 20_000
-_CODES = {signal.SIGINT: EXIT_INT, signal.SIGTERM: EXIT_TERM, signal.SIGHUP: EXIT_HUP}
+_CODES = {
+    signal.SIGINT: EXIT_INT,
+    signal.SIGTERM: EXIT_TERM,
+    signal.SIGHUP: EXIT_HUP,
+    signal.SIGQUIT: EXIT_QUIT,
+}
+_LEAVE = frozenset({signal.SIGHUP, signal.SIGQUIT})
+_HALT, _STOP, _GO = 1, 2, 3
+"""What the first, the second and the third INT or TERM ask for."""
+
+ONE_WISH = 0.1
+"""Seconds in which further signals are the same wish, told twice: `timeout` and wrappers pass on what a whole process
+group has got already."""
 
 
 class Ending:
@@ -48,12 +68,15 @@ class Ending:
         self.reports: list[Report] = []
         self.runs: list[Run] = []
         self.signal: signal.Signals | None = None
+        self.begun = False
         self.detached = False
 
     @property
     def exit_code(self) -> int:
         """The documented exit code."""
-        if self.signal is not None and (self.detached or any(run.halt for run in self.runs)):
+        if self.signal is not None and (
+            self.detached or not self.begun or any(run.halt for run in self.runs)
+        ):
             return _CODES[self.signal]
         halted_by: set[HaltedBy] = {run.halt.by for run in self.runs if run.halt is not None}
         if "timeout" in halted_by:
@@ -67,14 +90,17 @@ class Ending:
 def drive(make: Callable[[], Supervisor], begin: Begin, *, quiet: bool, as_json: bool) -> int:
     """Run what `begin` starts to its end, print the report, and return the exit code."""
     ending = anyio.run(_drive, make, begin, quiet)
-    if as_json:
-        reports = ending.reports
-        print_json(reports[0] if len(reports) == 1 else reports)
-    else:
-        for made in ending.reports:
-            click.echo(report_text(made, width()))
-    if ending.detached:
-        click.echo("Detached: agents go on running; run the same command again to take them back.", err=True)
+    with unless_nobody_reads(sys.stdout):  # the report is in the state directory as well
+        if as_json:
+            reports = ending.reports
+            print_json(reports[0] if len(reports) == 1 else reports)
+        else:
+            for made in ending.reports:
+                click.echo(report_text(made, width()))
+    if ending.detached and ending.begun:
+        say("Detached: agents go on running; run the same command again to take them back.")
+    elif ending.signal is not None and not ending.begun:
+        say("Ended before anything was started; run the same command again.")
     return ending.exit_code
 
 
@@ -83,47 +109,100 @@ async def _drive(make: Callable[[], Supervisor], begin: Begin, quiet: bool) -> E
     gc.set_threshold(_GC_THRESHOLD)
     gc.enable()
     ending = Ending()
-    with anyio.open_signal_receiver(*_CODES) as signals:
-        async with make() as supervisor:
+    with anyio.CancelScope() as scope, _Listening(ending, scope) as listening:
+        supervisor = make()
+        supervisor.notices.listen = _say
+        async with supervisor:
             log_to(supervisor.directory.log)
+            if ending.signal is not None:
+                return ending
             handles = await begin(supervisor)
+            ending.runs, ending.begun = [handle.state for handle in handles], True
             for line in (line for handle in handles for line in handle.edits if quiet):
                 _say(f"plan edited: {line}")
-            ending.runs = [handle.state for handle in handles]
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_obey, signals, supervisor, ending, tasks.cancel_scope)
+                listening.attend(supervisor, tasks.cancel_scope)
                 if not quiet:
                     tasks.start_soon(show, supervisor, handles)
                 for handle in handles:
                     ending.reports.append(await handle.wait())
                 tasks.cancel_scope.cancel()
+            listening.over = True
     return ending
 
 
-async def _obey(
-    signals: AsyncIterator[signal.Signals],
-    supervisor: Supervisor,
-    ending: Ending,
-    scope: anyio.CancelScope,
-) -> None:
-    """First INT or TERM: no new starts. Second: stop the agents. Third, or HUP: leave them running and go."""
-    times = 0
-    async for number in signals:
-        ending.signal = number
-        times += 1
-        if number == signal.SIGHUP or times > 2:  # noqa: PLR2004
-            ending.detached = True
-            scope.cancel()
-        elif times == 1:
-            supervisor.halt(f"interrupted by {number.name}", "signal")
+class _Listening:
+    """Obeys signals while a supervisor is entered, at work and left.
+
+    First INT or TERM: no new starts. Second: stop the agents. Third, or HUP or QUIT at any time: leave them running
+    and go. A signal that is ignored by whoever started us stays ignored: so `nohup` does what it says.
+
+    Attributes:
+        over: all runs have come to their end; signals mean nothing any more.
+    """
+
+    def __init__(self, ending: Ending, scope: anyio.CancelScope) -> None:
+        self._ending = ending
+        self._scope = scope
+        self._supervisor: Supervisor | None = None
+        self._wishes = self._obeyed = 0
+        self.over = False
+        self._last = -ONE_WISH
+        self._loop = asyncio.get_running_loop()
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        # Not the loop's own handlers: those hear of a signal only after the loop has gone round, and begun something.
+        for number in _CODES:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._hear)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            if handler is not None:  # None: one that Python does not know, and cannot give back
+                signal.signal(number, handler)
+
+    def attend(self, supervisor: Supervisor, scope: anyio.CancelScope) -> None:
+        """There are runs now: carry out what was asked for meanwhile. From now on leaving cancels `scope` only."""
+        self._supervisor, self._scope = supervisor, scope
+        if self._wishes:
+            self._obey()
+
+    def _hear(self, number: int, _frame: FrameType | None) -> None:
+        heard, now = signal.Signals(number), time.monotonic()
+        if self.over:
+            return  # it is leaving already
+        if heard not in _LEAVE and now - self._last < ONE_WISH:
+            return
+        self._last = now
+        self._ending.signal = heard
+        self._wishes = _GO if heard in _LEAVE else self._wishes + 1
+        self._loop.call_soon_threadsafe(self._obey)
+
+    def _obey(self) -> None:
+        if self._wishes >= _GO:
+            self._ending.detached = True
+            self._scope.cancel()
+            return
+        if self._supervisor is None or self._ending.signal is None or self._obeyed == self._wishes:
+            return  # nothing has begun, and nothing will (see `_drive`); or it is done
+        self._obeyed = self._wishes
+        with contextlib.suppress(SupervisorError):  # a journal that has failed ends the supervisor by itself
+            self._supervisor.halt(f"interrupted by {self._ending.signal.name}", "signal")
+            if self._wishes == _STOP:
+                self._supervisor.stop()
+        if self._wishes == _HALT:
             _say("halting: nothing more is started, what runs may finish; once more stops the agents")
         else:
-            supervisor.stop()
             _say("stopping the agents; once more leaves at once")
 
 
 def _say(text: str) -> None:
-    click.echo(f"daplug-supervise: {clean(text)}", err=True)
+    if takes(sys.stderr):
+        say(f"daplug-supervise: {clean(text)}")
 
 
 def make_confirm() -> Callable[[Run, str], Awaitable[bool]]:
@@ -133,7 +212,7 @@ def make_confirm() -> Callable[[Run, str], Awaitable[bool]]:
         title = run.spec(task).title
         question = f"Start {task}{f' ({title!a})' if title else ''}? [Y/n]: "
         while run.halt is None:
-            click.echo(question, err=True, nl=False)
+            say(question, end="")
             line = await _line(run)
             answer = line.strip().lower()
             if answer in ("n", "no") or not line:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import click
 
 from daplug_supervisor.cli import options
-from daplug_supervisor.cli.output import print_data, print_json_line, width
+from daplug_supervisor.cli.output import mask, print_data, print_json_line, width
 from daplug_supervisor.cli.reading import choose, load_run, reading
+from daplug_supervisor.core.state import Run
+from daplug_supervisor.journal import wal
+from daplug_supervisor.supervisor.clock import clock_of
+from daplug_supervisor.workspace import room
 
 _LOOK = 1.0
 """Seconds between looks at the journal when it is followed and nothing was seen to change."""
 
 
-def now() -> float:
-    """UTC seconds."""
-    return time.time()  # noqa: TID251 (the clock of the commands that only look)
+def now(run: Run) -> float:
+    """UTC seconds, by the clock that the run's times are of."""
+    return clock_of(run).now()
 
 
 @click.command()
@@ -30,7 +33,9 @@ def status(run: str | None, *, as_json: bool, state_dir: Path | None) -> int:
     from daplug_supervisor.views.status import status_text  # noqa: PLC0415
 
     directory = options.directory(state_dir)
-    view = status_of(load_run(directory, run), now(), directory.holder() is not None)
+    found = load_run(directory, run)
+    notices = (room.notice(str(directory.path)), wal.large(directory.journal))
+    view = status_of(found, now(found), directory.holder() is not None, [text for text in notices if text])
     print_data(view, status_text(view, width()), as_json=as_json)
     return 0
 
@@ -46,7 +51,8 @@ def report(run: str | None, *, metrics_only: bool, as_json: bool, state_dir: Pat
     from daplug_supervisor.views import report as views  # noqa: PLC0415
 
     directory = options.directory(state_dir)
-    full = make_report(directory, load_run(directory, run), now(), live=directory.holder() is not None)
+    found, live = load_run(directory, run), directory.holder() is not None
+    full = make_report(directory, found, now(found), mask(), live=live)
     if metrics_only:
         numbers = views.metrics_only(full)
         print_data(numbers, views.metrics_text(numbers, width()), as_json=as_json)

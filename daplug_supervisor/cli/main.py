@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from importlib import import_module
-from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -60,7 +61,9 @@ class Group(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """``daplug-supervise plan.yaml`` is ``daplug-supervise run plan.yaml``."""
-        if args and args[0] not in COMMANDS and (args[0].endswith(PLAN_ENDINGS) or Path(args[0]).exists()):
+        # Not Path.exists, which raises for names that are too long.
+        known = not args or args[0] in COMMANDS
+        if not known and (args[0].endswith(PLAN_ENDINGS) or os.path.exists(args[0])):  # noqa: PTH110
             args = ["run", *args]
         return super().resolve_command(ctx, args)
 
@@ -87,7 +90,8 @@ HELP = {
     cls=Group,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 all done; 1 finished, some not done; 2 usage or plan error; 3 halted, can be resumed; "
-    "4 another supervisor holds the directory; 5 journal damaged or newer; 124 run time-out; 129, 130, 143 signals.",
+    "4 another supervisor holds the directory; 5 journal damaged or newer; 124 run time-out; "
+    "129, 130, 131, 143 signals.",
 )
 @click.version_option(package_name="daplug-supervisor")
 def cli() -> None:
@@ -113,13 +117,29 @@ def main() -> None:
         code = 1
     except Exception as error:  # noqa: BLE001 (a fault of ours: said as such, with all that helps to find it)
         code = _fail_unexpectedly(arguments, error)
+    for stream in (sys.stdout, sys.stderr):
+        _flush(stream)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _flush(stream: TextIO) -> None:
+    """What a full disk did not take is lost now, or Python exits with a code of its own."""
+    try:
+        stream.flush()
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+    except ValueError:  # closed
+        pass
 
 
 def _fail_unexpectedly(arguments: list[str], error: Exception) -> int:
     import traceback  # noqa: PLC0415
 
-    traceback.print_exception(error)
+    from daplug_supervisor.cli.output import print_harmless  # noqa: PLC0415
+
+    print_harmless("".join(traceback.format_exception(error)))
     message = f"a fault in the supervisor itself: {type(error).__name__}: {error}"
     hint = "nothing that was recorded is lost, and agents live on: run the same command again"
     return _fail(arguments, "fault", message, EXIT_NOT_ALL_DONE, hint=hint)

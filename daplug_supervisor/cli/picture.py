@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -21,11 +21,24 @@ _STYLES = {
 }  # fmt: skip
 
 
+class Screen(Console):
+    """A terminal whose cursor stays as it is: whoever is killed cannot bring it back."""
+
+    def show_cursor(self, show: bool = True) -> bool:  # noqa: FBT001, FBT002 (rich's own signature)
+        """Not here."""
+        del show
+        return False
+
+
 def picture(
-    runs: list[Run], now: float, lines: Mapping[str, Mapping[str, str]], width: int
+    runs: list[Run],
+    now: float,
+    lines: Mapping[str, Mapping[str, str]],
+    width: int,
+    notices: Sequence[str] = (),
 ) -> RenderableType:
-    """All runs: a bar and counts each, then a line for every running task."""
-    parts: list[RenderableType] = []
+    """All runs: a bar and counts each, then a line for every running task; what a person should know comes first."""
+    parts: list[RenderableType] = [Text(clean(text), "yellow") for text in notices]
     for run in runs:
         parts.append(_head(run, now))
         parts.append(_running(run, now, lines.get(run.id, {}), width))

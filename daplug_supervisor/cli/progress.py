@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 import anyio
 import click
 
+from daplug_supervisor.cli.unhurried import takes, terminal
 from daplug_supervisor.core.machine import ACTIVE
 from daplug_supervisor.core.state import Run
 from daplug_supervisor.supervisor.handle import RunHandle
 from daplug_supervisor.supervisor.supervisor import Supervisor
 from daplug_supervisor.views.log import log_text
 from daplug_supervisor.workspace.files import STDERR, STDOUT, read_tail
+from daplug_supervisor.workspace.room import FULL
 
 _TICK = 1.0
+_LATER = 0.2
 _TAIL = 2048
 _SHOWN = frozenset(
     {
@@ -24,6 +32,32 @@ _SHOWN = frozenset(
         "provider_stopped", "run_finished",
     }
 )  # fmt: skip
+
+
+_NOBODY = frozenset({errno.EPIPE, errno.EIO})
+"""What writing says when the reader of a pipe, or the terminal, has gone."""
+
+
+@contextlib.contextmanager
+def unless_nobody_reads(stream: TextIO) -> Iterator[None]:
+    """Go on if whoever read a stream has gone; what is still to be said there goes nowhere. Also if a disk is full."""
+    try:
+        yield
+        stream.flush()
+    except OSError as error:
+        if error.errno in FULL:
+            return  # its words may get there when there is room, and everything else goes on
+        if error.errno not in _NOBODY:
+            raise
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())  # or Python fails once more when it flushes at its end
+        os.close(null)
+
+
+def say(text: str, end: str = "\n") -> None:
+    """Say something on standard error, if anybody is there to read it."""
+    with unless_nobody_reads(sys.stderr):
+        click.echo(text + end, err=True, nl=False)
 
 
 async def show(supervisor: Supervisor, handles: list[RunHandle]) -> None:
@@ -40,22 +74,27 @@ async def _print(handle: RunHandle) -> None:
     """One line an event that a person cares about."""
     async for entry in handle.events():
         if entry.event.kind in _SHOWN:
-            click.echo(log_text(entry), err=True)
+            while not takes(sys.stderr):  # noqa: ASYNC110 (not every stream can be waited for)
+                await anyio.sleep(_LATER)
+            say(log_text(entry))
 
 
 async def _draw(supervisor: Supervisor, handles: list[RunHandle]) -> None:
     """Redraw once a second, and when something was recorded."""
-    from rich.console import Console  # noqa: PLC0415 (slow to import; only terminals need it)
-    from rich.live import Live  # noqa: PLC0415
+    from rich.live import Live  # noqa: PLC0415 (slow to import; only terminals need it)
 
-    from daplug_supervisor.cli.picture import picture  # noqa: PLC0415
+    from daplug_supervisor.cli.picture import Screen, picture  # noqa: PLC0415
 
-    console = Console(stderr=True)
-    with Live(console=console, auto_refresh=False, transient=True) as live:
+    console = Screen(file=terminal(), stderr=True)
+    with (
+        unless_nobody_reads(sys.stderr),
+        Live(console=console, auto_refresh=False, transient=True) as live,
+    ):
         while True:
             runs = [handle.state for handle in handles]
             lines = {run.id: last_lines(supervisor, run) for run in runs}
-            live.update(picture(runs, supervisor.clock.now(), lines, console.width), refresh=True)
+            notices = supervisor.notices.texts
+            live.update(picture(runs, supervisor.clock.now(), lines, console.width, notices), refresh=True)
             await anyio.sleep(_TICK)
 
 
@@ -66,6 +105,7 @@ def last_lines(supervisor: Supervisor, run: Run) -> dict[str, str]:
         if task.status in ACTIVE and task.attempt is not None:
             folder = Path(supervisor.directory.attempt(run.id, name, task.attempt.number))
             data = read_tail(folder / STDOUT, _TAIL) or read_tail(folder / STDERR, _TAIL)
-            lines = [line for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
+            said = supervisor.mask(data.decode("utf-8", "replace"))
+            lines = [line for line in said.splitlines() if line.strip()]
             found[name] = lines[-1] if lines else ""
     return found

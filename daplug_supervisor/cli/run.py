@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -41,7 +42,7 @@ def run(
     if dry_run:
         from daplug_supervisor.views.plan import check, check_text  # noqa: PLC0415
 
-        found = check(loaded)
+        found = check(loaded, os.environ)
         print_data(found, check_text(found, width()), as_json=as_json)
         return 0
     from daplug_supervisor.cli import driving  # noqa: PLC0415

@@ -110,7 +110,10 @@ class Halt(Struct, frozen=True):
 
 
 class Run(Struct):
-    """One execution of a plan. `counts` has a number for each status, `after` the dependents of each task."""
+    """One execution of a plan. `counts` has a number for each status, `after` the dependents of each task.
+
+    `boot` and `booted` say what its times are measured by (`events.RunStarted`), `last_at` is its last event's.
+    """
 
     id: str
     plan: Plan
@@ -129,6 +132,9 @@ class Run(Struct):
     answered: set[str] = field(default_factory=set)
     halt: Halt | None = None
     finished_at: float | None = None
+    boot: str = ""
+    booted: float = 0.0
+    last_at: float = 0.0
 
     @property
     def active(self) -> int:

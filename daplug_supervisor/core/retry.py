@@ -38,8 +38,14 @@ def delay(name: str, tries: int, retry: Retry) -> float:
     return longest * fraction(name)
 
 
-def after_attempt(run: Run, task: TaskState, result: Result, now: float) -> list[ev.Event]:
-    """The events that follow an attempt whose outcome is not success. `now` is UTC seconds."""
+def after_attempt(
+    run: Run, task: TaskState, result: Result, now: float, ahead: float = 0.0
+) -> list[ev.Event]:
+    """The events that follow an attempt whose outcome is not success.
+
+    `now` is UTC seconds, steady; `ahead` is by how much the machine's clock is ahead of it. Others state times by
+    the machine's clock.
+    """
     rule = RULES[result.outcome.kind]
     if task.cancelling and task.status is not Status.LANDING:
         return [ev.TaskCancelled(task.id, task.reason)]
@@ -51,7 +57,7 @@ def after_attempt(run: Run, task: TaskState, result: Result, now: float) -> list
         return [_elsewhere(run, task, result)]
     if rule.follow in ("verify", "retry"):
         return [_again(run, task, result, now)]
-    return _closed(run, task, result, now)
+    return _closed(run, task, result, now, ahead)
 
 
 def _tries(task: TaskState, result: Result) -> int:
@@ -91,7 +97,7 @@ def _fallback(run: Run, task: TaskState, now: float | None = None) -> str | None
     return None
 
 
-def _closed(run: Run, task: TaskState, result: Result, now: float) -> list[ev.Event]:
+def _closed(run: Run, task: TaskState, result: Result, now: float, ahead: float) -> list[ev.Event]:
     """Nothing is wrong with the task: its provider rests or is stopped, or the run is halted."""
     outcome, pool = result.outcome, run.pools[task.provider]
     rule = RULES[outcome.kind]
@@ -101,7 +107,7 @@ def _closed(run: Run, task: TaskState, result: Result, now: float) -> list[ev.Ev
     retried = ev.RetryScheduled(task.id, result, uses_try=False, provider=_fallback(run, task, now))
     if rule.follow == "stop":
         return [retried, ev.ProviderStopped(pool.name, outcome.detail)]
-    until = outcome.retry_at
+    until = None if outcome.retry_at is None else outcome.retry_at - ahead
     if until is None or until <= now:
         first = now + min(REST_LONGEST, REST_FIRST * 2.0 ** min(pool.rests, 10))
         until = pool.rest_until if pool.rest_until > now else first

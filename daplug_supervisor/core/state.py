@@ -17,6 +17,7 @@ from daplug_supervisor.core.model import Attempt, Halt, Past, Pool, Run, State, 
 from daplug_supervisor.core.plan import Plan
 from daplug_supervisor.core.queues import flaw, index, promote, provider_of, queue, requeue, satisfy, unqueue
 from daplug_supervisor.core.results import ANSWERED, RULES, OutcomeKind, Result
+from daplug_supervisor.core.times import move, set_by
 from daplug_supervisor.errors import IllegalTransitionError
 
 __all__ = ["Attempt", "Halt", "Past", "Pool", "Run", "State", "TaskState", "apply", "fold", "provider_of"]
@@ -41,6 +42,9 @@ def apply(state: State, entry: ev.Entry) -> None:
         _apply_to_task(_run(state, entry), event, entry.at)
     else:
         _HANDLERS[type(event)](state, entry, event)
+    run = state.runs.get(entry.run)
+    if run is not None:
+        run.last_at = entry.at
     state.seq = max(state.seq, entry.seq)
 
 
@@ -220,6 +224,11 @@ def _task_added(state: State, entry: ev.Entry, event: ev.TaskAdded) -> None:
 
 def _run_started(state: State, entry: ev.Entry, event: ev.RunStarted) -> None:
     run = _run(state, entry)
+    by = set_by(run, event, entry.at)
+    if by:
+        move(run, by)
+        requeue(run)
+    run.boot, run.booted = event.boot, event.booted
     run.started_at, run.starts = entry.at, run.starts + 1
     run.fresh_failures, run.finished_at, run.halt = 0, None, None
     run.parallel = event.parallel
@@ -288,6 +297,10 @@ def _let_go(state: State, _entry: ev.Entry, _event: ev.SupervisorStopped) -> Non
     state.supervisor = None
 
 
+def _repaired(_state: State, _entry: ev.Entry, _event: ev.JournalRepaired) -> None:
+    """What it meant for a run is said by events of the run."""
+
+
 def _answered(state: State, entry: ev.Entry, event: ev.CommandAnswered) -> None:
     if entry.run:
         _run(state, entry).answered.add(event.id)
@@ -297,6 +310,7 @@ _HANDLERS: dict[type[ev.Event], Callable[[State, ev.Entry, Any], None]] = {
     ev.SupervisorStarted: _supervised,
     ev.SupervisorStopped: _let_go,
     ev.CommandAnswered: _answered,
+    ev.JournalRepaired: _repaired,
     ev.RunSubmitted: _submitted,
     ev.PlanChanged: _plan_changed,
     ev.TaskAdded: _task_added,

@@ -19,6 +19,7 @@ import anyio
 import msgspec
 
 from daplug_supervisor import Report, RunHandle
+from daplug_supervisor.cli.driving import ONE_WISH
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.plan import Plan, Provider, Retry, Task
 from daplug_supervisor.core.state import Run, State, TaskState, apply, fold
@@ -198,6 +199,12 @@ def finish(process: subprocess.Popen[str]) -> Ran:
     """Wait for a command that was started."""
     out, err = process.communicate(timeout=PATIENCE)
     return Ran(process.returncode, out, err)
+
+
+def press(process: subprocess.Popen[Any], number: signal.Signals) -> None:
+    """Signal a command as a person does who has read its answer to the signal before."""
+    time.sleep(1.5 * ONE_WISH)
+    process.send_signal(number)
 
 
 def kill(process: subprocess.Popen[str]) -> None:

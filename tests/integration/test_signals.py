@@ -6,7 +6,7 @@ import signal
 import subprocess
 
 import pytest
-from cli import HOLD, MARKING, Place, alive, finish, opened, plan_of, sh, until
+from cli import HOLD, MARKING, Place, alive, finish, opened, plan_of, press, sh, until
 
 from daplug_supervisor.core import events as ev
 
@@ -63,7 +63,7 @@ def test_twice_the_agents_are_stopped_and_it_costs_no_try(
 ) -> None:
     process = at_work(place)
     halting(place, process, number)
-    process.send_signal(number)
+    press(process, number)
     ran = finish(process)
     assert ran.code == code
     assert place.processes(attempts=True) == []
@@ -79,11 +79,11 @@ def test_thrice_it_leaves_at_once_and_agents_are_taken_back(
 ) -> None:
     process = at_work(place, DEAF)
     halting(place, process, number)
-    process.send_signal(number)
+    press(process, number)
     assert process.stderr is not None
     while "stopping the agents" not in process.stderr.readline():
         pass
-    process.send_signal(number)
+    press(process, number)
     ran = finish(process)
     assert (ran.code, "Detached" in ran.err) == (code, True)
     [spawned] = place.events(ev.AttemptSpawned)

@@ -61,6 +61,7 @@ def test_the_exit_codes_of_the_command_line() -> None:
         "EXIT_RUN_TIMEOUT": 124,
         "EXIT_HUP": 129,
         "EXIT_INT": 130,
+        "EXIT_QUIT": 131,
         "EXIT_TERM": 143,
     }
     told = set(map(int, re.findall(r"\d+", main.cli.epilog or "")))
