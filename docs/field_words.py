@@ -13,6 +13,8 @@ FIELD_WORDS: dict[str, dict[str, str]] = {
         "`halt`: nothing more is started.",
         "timeout": "For the whole run. When it is over nothing more is started, what runs may finish, "
         "and the exit code is 124.",
+        "pass_env": "Variables of the supervisor's environment that every attempt gets, beside those of the list: "
+        "names, or beginnings such as `MYAPP_*`.",
     },
     "Task": {
         "title": "For people.",
@@ -36,7 +38,7 @@ FIELD_WORDS: dict[str, dict[str, str]] = {
         "sandbox": "daplug's sandbox around the agent, or one of its profiles.",
         "require_diff": "Without a change to files nothing counts as complete.",
         "cwd": "Where it works, below the directory of the run.",
-        "env": "Environment variables, added to the supervisor's own.",
+        "env": "Environment variables, added to those that are handed on.",
         "estimate": "How long it may take; used for the critical path and thereby for the order of starts.",
         "owner": "For people.",
         "labels": "For people.",
@@ -49,6 +51,7 @@ FIELD_WORDS: dict[str, dict[str, str]] = {
         "variant": "Effort, where the model has that.",
         "fallback": "Providers that take over, in this order, while this one rests or is stopped.",
         "env": "Environment variables for its attempts.",
+        "pass_env": "As for the file, for the attempts of this provider.",
         "options": "Passed to a third-party worker as it is.",
     },
     "Retry": {
@@ -129,5 +132,6 @@ EXIT_WORDS = {
     "EXIT_RUN_TIMEOUT": "The run's own timeout is over.",
     "EXIT_HUP": "Ended by a hang-up: agents go on running, and the next start takes them back.",
     "EXIT_INT": "Halted by Ctrl-C.",
+    "EXIT_QUIT": "Left by Ctrl-\\: agents go on running, and the next start takes them back.",
     "EXIT_TERM": "Halted by SIGTERM.",
 }

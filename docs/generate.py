@@ -332,9 +332,15 @@ def promises() -> str:
     for row, about in tomllib.loads(Path(__file__).with_name("promises.toml").read_text()).items():
         shown = found.get(row, {"tests": [], "figures": {}})
         tests = "<br>".join(f"`{test.removeprefix('tests/')}`" for test in shown["tests"])
+        tests = tests or about.get("documented", "not measured yet")
         figures = "<br>".join(figure(what, one) for what, one in shown["figures"].items())
         lines.append(
-            (row, f"**{about['fault']}.** {about['promise']}", tests or about.get("documented", "not measured yet"), figures or "-")
+            (
+                row,
+                f"**{about['fault']}.** {about['promise']}",
+                tests or about.get("documented", "not measured yet"),
+                figures or "-",
+            )
         )
     return table(("#", "fault and promise", "shown by (in `tests/`)", "measured"), lines)
 

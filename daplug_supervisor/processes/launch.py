@@ -8,40 +8,50 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
+import importlib.util
 import marshal
 import os
 import signal
 import socket
+import struct
+import subprocess
 import sys
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
 
 import anyio
-import anyio.to_thread
-import msgspec
 
 from daplug_supervisor.core.bundle import ATTEMPT_VARIABLE
+from daplug_supervisor.core.environment import handed_on
 from daplug_supervisor.core.results import Exit
 from daplug_supervisor.errors import LaunchError
 from daplug_supervisor.ports import Attached, Gate, Identity, Launch
 from daplug_supervisor.processes import shim, tree
+from daplug_supervisor.processes.ends import STOPPING, Found, ended, read_exit, settle
 
 MAX_IDLE = 16
-_POLL_WITHOUT_PIDFD = 0.5
 _START_PATIENCE = 20.0
 _CLOSE_PATIENCE = 5.0
 
+_DESCRIPTORS = 2 if hasattr(os, "pidfd_open") else 1
+"""What comes with a shim: its gate and its pidfd."""
+
+_TOO_MANY = "too many open files: raise the limit, see 'ulimit -n'"
+
 
 class ShimLauncher:
-    """`ports.Launcher` on real processes: one warm launcher process that forks the shims."""
+    """`ports.Launcher` on real processes: one warm launcher process that forks the shims.
 
-    def __init__(self) -> None:
+    Args:
+        environ: what every attempt gets; of our own environment what is on the list, unless given.
+    """
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        self._environ = handed_on(os.environ) if environ is None else dict(environ)
         self._control: socket.socket | None = None
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: _Process | None = None
         self._idle: deque[_Shim] = deque()
         self._wanted: deque[asyncio.Future[_Shim]] = deque()
         self._held: weakref.WeakSet[_Shim] = weakref.WeakSet()
@@ -56,36 +66,26 @@ class ShimLauncher:
             LaunchError: it cannot be started.
         """
         ours, theirs = socket.socketpair()
-        program = _program()
-        try:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-I", "-S", program, str(theirs.fileno()),
-                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.DEVNULL, pass_fds=(theirs.fileno(),), start_new_session=True,
-            )  # fmt: skip
-        except BaseException as error:
-            ours.close()
-            if isinstance(error, OSError):
+        with theirs:
+            try:
+                self._process = _start(theirs, self._environ)
+            except OSError as error:
+                ours.close()
                 raise LaunchError(f"cannot start {sys.executable}: {error.strerror}") from error
-            raise
-        finally:
-            theirs.close()
         ours.setblocking(False)
         self._control, self._closed = ours, False
         asyncio.get_running_loop().add_reader(ours.fileno(), self._on_reply)
         self._spare()
 
     async def close(self) -> None:
-        """Let go: idle shims and the launcher end by themselves, attempts live on."""
+        """Let go: idle shims end, attempts live on, and so does the launcher as long as there are any."""
         self._closed = True
         self._end_control(LaunchError("the launcher is closed"))
         self._idle.clear()
+        at_work = any(held.waiter is not None for held in self._held)
         for held in list(self._held):
             held.close()
-        if self._process is not None:
-            with anyio.move_on_after(_CLOSE_PATIENCE, shield=True):
-                await self._process.wait()
-            self._process = None
+        await self._leave_launcher(wait=not at_work)
 
     def idle(self) -> Gate | None:
         """A shim that waits already, if there is one."""
@@ -123,15 +123,25 @@ class ShimLauncher:
             if self._closed:
                 raise LaunchError("the launcher is closed")
             if self._control is None:
-                if self._process is not None:
-                    with anyio.move_on_after(_CLOSE_PATIENCE):
-                        await self._process.wait()
+                await self._leave_launcher(wait=True)
                 await self.open()
         try:
             with anyio.fail_after(_START_PATIENCE):
                 return await self._ask()
         except TimeoutError:
             raise LaunchError(f"the launcher did not answer in {_START_PATIENCE:g} s") from None
+
+    async def _leave_launcher(self, *, wait: bool) -> None:
+        """Collect a launcher that ends by itself; one that outlives us is collected when there is another occasion."""
+        if self._process is None:
+            return
+        identity = tree.identity_of(self._process.pid)
+        if wait and identity is not None:
+            with anyio.move_on_after(_CLOSE_PATIENCE, shield=True):
+                await ended(identity)
+        _outliving.append(self._process)
+        self._process = None
+        _collect()
 
     def release(self, gate: Gate) -> None:
         """Take a shim back whose gate was not opened, or whose attempt's end is durable."""
@@ -145,7 +155,7 @@ class ShimLauncher:
 
     async def attach(self, identity: Identity, directory: str) -> Attached:
         """Take back an attempt whose shim was journalled as `identity` and that works in `directory`."""
-        return _Found(identity, directory)
+        return Found(identity, directory)
 
     def _ask(self) -> asyncio.Future[_Shim]:
         assert self._control is not None, "asked only while open"  # noqa: S101
@@ -181,11 +191,15 @@ class ShimLauncher:
         if not reply:
             self._end_control(LaunchError("the launcher is gone"))
             return
-        if not descriptors:
+        text = reply.decode("utf-8", "replace").rstrip()
+        if text.startswith(shim.REFUSED) or len(descriptors) < _DESCRIPTORS:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            why = text.removeprefix(shim.REFUSED) if text.startswith(shim.REFUSED) else _TOO_MANY
             if self._wanted:
-                self._refuse(LaunchError("too many open files: raise the limit, see 'ulimit -n'"))
+                self._refuse(LaunchError(f"no process could be started: {why}"))
             return
-        pid, start, boot = reply.decode().split()
+        pid, start, boot = text.split()
         made = _Shim(Identity(int(pid), int(start), boot), list(descriptors))
         self._held.add(made)
         while self._wanted:
@@ -218,7 +232,7 @@ class _Shim:
         self._identity = identity
         self._gate = socket.socket(fileno=descriptors[0])
         self._gate.setblocking(False)
-        self._pidfd = descriptors[1] if len(descriptors) > 1 else -1
+        self._pidfd = descriptors[1] if len(descriptors) > 1 else -1  # -1: not on this platform
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._gate.fileno(), self._on_record)
         self._unsent = b""
@@ -255,11 +269,12 @@ class _Shim:
         if self.ended:
             return
         self.asked = True
-        with contextlib.suppress(ProcessLookupError):
-            if self._pidfd >= 0:
-                signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
-            else:  # pragma: not on this platform
-                os.kill(self._identity.pid, signal.SIGTERM)
+        for number in STOPPING:
+            with contextlib.suppress(ProcessLookupError):
+                if self._pidfd >= 0:
+                    signal.pidfd_send_signal(self._pidfd, number)
+                else:  # pragma: not on this platform
+                    os.kill(self._identity.pid, number)
 
     def close(self) -> None:
         """Let go of the gate: the shim ends as soon as it has nothing to do."""
@@ -316,19 +331,17 @@ class _Launched:
         self._shim = held
         self._directory = directory
         self._record: bytes | None = None
-        self._waiter: asyncio.Future[None] | None = None
+        self._told = asyncio.Event()
 
     def on_record(self, record: bytes) -> None:
         """The shim sent its exit record, or (empty) is gone."""
         self._record = record
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self._told.set()
 
     async def wait(self) -> Exit | None:
         """The record that the shim sent; if it was killed, what is on disk."""
-        while self._record is None:  # each wait has a future of its own: cancelling one disturbs no other
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
+        if self._record is None:
+            await self._told.wait()
         found = read_exit(self._record) if self._record else None
         return found or await settle(self._shim.identity, self._directory)
 
@@ -338,114 +351,50 @@ class _Launched:
             self._shim.stop()
 
 
-class _Found:
-    """An attempt that another supervisor launched."""
+class _Process(subprocess.Popen[bytes]):
+    """A launcher. It may outlive us: that is no mistake, and not worth the warning of its base class."""
 
-    def __init__(self, identity: Identity, directory: str) -> None:
-        self._identity = identity
-        self._directory = directory
+    def __del__(self) -> None:
+        pass
 
-    async def wait(self) -> Exit | None:
-        """Wait until the shim is gone, then read what it left."""
-        found = read_record(self._directory)
-        if isinstance(found, Exit):
-            return found
-        await ended(self._identity)
-        return await settle(self._identity, self._directory)
 
-    def stop(self) -> None:
-        """Ask the shim to end the tree, if this very shim still lives."""
-        if tree.identity_of(self._identity.pid) != self._identity:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            if hasattr(os, "pidfd_open"):
-                pidfd = os.pidfd_open(self._identity.pid)
-                try:  # the pidfd is of whoever has the pid now: ask who that is before signalling
-                    if tree.identity_of(self._identity.pid) == self._identity:
-                        signal.pidfd_send_signal(pidfd, signal.SIGTERM)
-                finally:
-                    os.close(pidfd)
-            else:  # pragma: not on this platform
-                os.kill(self._identity.pid, signal.SIGTERM)
+_outliving: list[_Process] = []
+"""Launchers that were let go, and are not collected yet: they live as long as their shims."""
+
+
+def _collect() -> None:
+    _outliving[:] = [process for process in _outliving if process.poll() is None]
+
+
+def _start(theirs: socket.socket, environ: Mapping[str, str]) -> _Process:
+    """Start a launcher at its end of a socket. Not by way of asyncio, which kills what outlives its loop.
+
+    It has no mark, although we may have: an agent may have started us, and a mark is for its own tree only.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    null, number = subprocess.DEVNULL, theirs.fileno()
+    clean = {name: value for name, value in environ.items() if name != ATTEMPT_VARIABLE}
+    return _Process(
+        [sys.executable, "-I", "-S", _program(), str(number)],
+        stdin=null, stdout=null, stderr=null, pass_fds=(number,), start_new_session=True, env=clean,
+    )  # fmt: skip
 
 
 def _program() -> str:
-    """The shim's file: compiled, if there is that, or the launcher would compile it anew at every start."""
-    source = Path(shim.__file__).resolve()
-    compiled = getattr(shim, "__cached__", None)
-    if compiled and Path(compiled).is_file():
-        return str(Path(compiled).resolve())
-    return str(source)
+    """The shim's file: compiled if there is that, or the launcher would compile it anew at every start.
 
-
-async def ended(identity: Identity) -> None:
-    """Wait until this very process is gone."""
-    if not hasattr(os, "pidfd_open"):  # pragma: not on this platform
-        while tree.lives(identity):  # noqa: ASYNC110 (there is nothing to wait for)
-            await anyio.sleep(_POLL_WITHOUT_PIDFD)
-        return
-    try:
-        pidfd = os.pidfd_open(identity.pid)
-    except ProcessLookupError:
-        return
-    try:
-        if tree.identity_of(identity.pid) == identity:
-            await anyio.wait_readable(pidfd)
-    finally:
-        os.close(pidfd)
-
-
-async def settle(identity: Identity, directory: str) -> Exit | None:
-    """What became of an attempt whose shim is gone: its exit, None if it never ran, or an unknown exit.
-
-    An attempt whose shim was killed is swept first, so that nothing of it works on beside a second try.
+    What was compiled from another source does not count: nobody may have been allowed to replace it since.
     """
-    found = read_record(directory)
-    if isinstance(found, Exit) or found is None:
-        return found
-    await anyio.to_thread.run_sync(tree.sweep, identity, str(found.get("mark", "")))
-    return Exit(None)
-
-
-def read_record(directory: str) -> Exit | dict[str, Any] | None:
-    """The record in an attempt's directory: its exit, the raw record of one that has not ended, None for none."""
-    try:
-        data = (Path(directory) / shim.RECORD).read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError:
-        return {}
-    found = read_exit(data)
-    if found is not None:
-        return found
-    with contextlib.suppress(ValueError):
-        record = json.loads(data)
-        if isinstance(record, dict):
-            return record
-    return {}
-
-
-def read_exit(data: bytes) -> Exit | None:
-    """The exit in a record, or None if it is not a complete exit record."""
-    try:
-        record = _record.decode(data)
-    except msgspec.DecodeError:
-        return None
-    if record.state != "exited":
-        return None
-    return Exit(record.code, record.stopped, record.error, record.seconds, record.cpu, record.max_rss)
-
-
-class _Record(msgspec.Struct):
-    """What a shim leaves."""
-
-    state: str
-    code: int | None = None
-    stopped: Literal["", "request", "deadline"] = ""
-    error: str = ""
-    seconds: float = 0.0
-    cpu: float = 0.0
-    max_rss: int = 0
-
-
-_record = msgspec.json.Decoder(_Record)
+    source = Path(shim.__file__).resolve()
+    with contextlib.suppress(OSError):
+        compiled = Path(getattr(shim, "__cached__", None) or os.devnull).resolve()
+        about = source.stat()
+        fresh = importlib.util.MAGIC_NUMBER + struct.pack(
+            "<III", 0, int(about.st_mtime) & 0xFFFFFFFF, about.st_size
+        )
+        with compiled.open("rb") as file:
+            if file.read(len(fresh)) == fresh:
+                return str(compiled)
+    return str(source)

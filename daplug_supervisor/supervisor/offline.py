@@ -8,7 +8,7 @@ from daplug_supervisor.errors import NotPossibleError
 from daplug_supervisor.journal.sqlite import SqliteJournal
 from daplug_supervisor.ports import Clock
 from daplug_supervisor.supervisor import recovery
-from daplug_supervisor.supervisor.clock import SystemClock
+from daplug_supervisor.supervisor.clock import clock_of
 from daplug_supervisor.supervisor.orders import Orders
 from daplug_supervisor.supervisor.recorder import Recorder
 from daplug_supervisor.workspace.files import StateDirectory
@@ -34,7 +34,8 @@ async def carry_out(
                 for mark in wanted:
                     if mark.run not in state.runs:
                         await recovery.load_run(journal, state, mark)
-            recorder = Recorder(journal, state, clock or SystemClock(), lambda: None)
+            latest = max(state.runs.values(), key=lambda run: run.last_at, default=None)
+            recorder = Recorder(journal, state, clock or clock_of(latest), lambda: None)
             answer = _apply(recorder, command)
             await recorder.settle()
             return answer

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import Callable
 
 from daplug_supervisor.core.events import Entry, Event
 from daplug_supervisor.core.state import State, apply
@@ -33,7 +32,7 @@ class Recorder:
         self._on_change = on_change
         self._pending: deque[tuple[list[Entry], Durable]] = deque()
         self._more = asyncio.Event()
-        self._subscribers: set[Subscription] = set()
+        self._subscribers: dict[Subscription, None] = {}  # in order, so that a simulation can be repeated
 
     def record(self, run: str, *events: Event) -> Durable:
         """Take events into the state, and on their way to the disk, all in one transaction.
@@ -78,14 +77,14 @@ class Recorder:
     def subscribe(self, run: str) -> Subscription:
         """Entries of a run ('' for the state directory's own), from now on."""
         subscription = Subscription(run, self._subscribers)
-        self._subscribers.add(subscription)
+        self._subscribers[subscription] = None
         return subscription
 
 
 class Subscription:
     """Durable entries of one run, in order. Iterate it once; close it when done."""
 
-    def __init__(self, run: str, registry: set[Subscription]) -> None:
+    def __init__(self, run: str, registry: dict[Subscription, None]) -> None:
         self._run = run
         self._registry = registry
         self._entries: deque[Entry] = deque()
@@ -106,14 +105,15 @@ class Subscription:
 
     def close(self) -> None:
         """Be told no more."""
-        self._registry.discard(self)
+        self._registry.pop(self, None)
 
-    async def __aiter__(self) -> AsyncIterator[Entry]:
-        with suppress(GeneratorExit):
-            while True:
-                while self._entries:
-                    yield self._entries.popleft()
-                if self._over:
-                    return
-                self._more = asyncio.Event()
-                await self._more.wait()
+    def __aiter__(self) -> Subscription:
+        return self
+
+    async def __anext__(self) -> Entry:
+        while not self._entries:
+            if self._over:
+                raise StopAsyncIteration
+            self._more = asyncio.Event()
+            await self._more.wait()
+        return self._entries.popleft()

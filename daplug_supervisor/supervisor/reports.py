@@ -8,14 +8,17 @@ from pathlib import Path
 import msgspec
 
 from daplug_supervisor.core.machine import Status
+from daplug_supervisor.core.secrets import Mask
 from daplug_supervisor.core.state import Run
 from daplug_supervisor.views.report import Report, report, report_text
+from daplug_supervisor.views.text import harmless_json
 from daplug_supervisor.workspace.files import (
     STDERR,
     STDOUT,
     StateDirectory,
     make_private,
     read_tail,
+    sync_directory,
     write_atomically,
 )
 
@@ -24,26 +27,28 @@ _BYTES = 8192
 _MOST_TASKS = 50
 
 
-def write_report(directory: StateDirectory, run: Run, now: float) -> Report:
+def write_report(directory: StateDirectory, run: Run, now: float, mask: Mask) -> Report:
     """Make the report of a run, write it as text and JSON, and return it.
 
     Raises:
         OSError: it could not be written.
     """
-    made = make_report(directory, run, now)
+    made = make_report(directory, run, now, mask)
     folder = directory.run(run.id)
     make_private(folder)
-    write_atomically(folder / "report.json", msgspec.json.encode(made) + b"\n")
+    document = harmless_json(msgspec.json.encode(made).decode())
+    write_atomically(folder / "report.json", document.encode() + b"\n")
     write_atomically(folder / "report.txt", report_text(made).encode("utf-8", "replace") + b"\n")
+    sync_directory(folder)
     return made
 
 
-def make_report(directory: StateDirectory, run: Run, now: float, *, live: bool = True) -> Report:
+def make_report(directory: StateDirectory, run: Run, now: float, mask: Mask, *, live: bool = True) -> Report:
     """The report of a run, with the last lines of what failed."""
-    return report(run, now, tails=tails(directory, run), live=live)
+    return report(run, now, tails=tails(directory, run, mask), live=live)
 
 
-def tails(directory: StateDirectory, run: Run) -> Mapping[str, Sequence[str]]:
+def tails(directory: StateDirectory, run: Run, mask: Mask) -> Mapping[str, Sequence[str]]:
     """For failed and stuck tasks the last lines of their last attempt's output."""
     found: dict[str, Sequence[str]] = {}
     for name, task in run.tasks.items():
@@ -52,13 +57,13 @@ def tails(directory: StateDirectory, run: Run) -> Mapping[str, Sequence[str]]:
             and task.attempt is not None
             and len(found) < _MOST_TASKS
         ):
-            found[name] = last_lines(directory, run.id, name, task.attempt.number)
+            found[name] = last_lines(directory, run.id, name, task.attempt.number, mask)
     return found
 
 
-def last_lines(directory: StateDirectory, run: str, task: str, number: int, count: int = _LINES) -> list[str]:
+def last_lines(directory: StateDirectory, run: str, task: str, number: int, mask: Mask) -> list[str]:
     """The last lines that an attempt wrote: to standard error, or to standard output if there is none."""
     folder = Path(directory.attempt(run, task, number))
     data = read_tail(folder / STDERR, _BYTES) or read_tail(folder / STDOUT, _BYTES)
-    lines = [line for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
-    return lines[-count:]
+    lines = [line for line in mask(data.decode("utf-8", "replace")).splitlines() if line.strip()]
+    return lines[-_LINES:]

@@ -16,12 +16,16 @@ from daplug_supervisor.core.machine import ACTIVE
 from daplug_supervisor.core.state import Run
 from daplug_supervisor.supervisor.handle import Confirm, RunHandle
 from daplug_supervisor.supervisor.reports import make_report, write_report
-from daplug_supervisor.supervisor.slot import Desk, work
+from daplug_supervisor.supervisor.slot import ROOM, Desk, work
+from daplug_supervisor.workspace import room
 
 log = getLogger(__name__)
 
 Idle = list[asyncio.Future[str | None]]
 """The slots of a provider in a run that wait for their next task (None: there will be none)."""
+
+_LOOK = 0.5
+"""Seconds between looks at a disk that is full."""
 
 _KEPT = 16
 """Finished runs that stay at hand, so that a person can still say something about them."""
@@ -61,24 +65,30 @@ class Scheduler:
             self._wake = asyncio.Event()
             times = []
             for handle in list(self._handles.values()):
-                await self._decide(handle)
-                time = wake_at(handle.state, self._desk.clock.now())
+                before = self._desk.clock.now()  # what comes due while it decides must not be missed
+                if await self._decide(handle):
+                    times.append(self._desk.clock.now() + _LOOK)
+                time = wake_at(handle.state, before)
                 if time is not None:
                     times.append(time)
             if not times:
                 await self._wake.wait()
                 continue
-            with anyio.move_on_after(max(0.0, min(times) - self._desk.clock.now())):
+            with anyio.move_on_after(self._desk.clock.patience(min(times))):
                 await self._wake.wait()
 
-    async def _decide(self, handle: RunHandle) -> None:
+    async def _decide(self, handle: RunHandle) -> bool:
+        """Carry out what is to be done now. True: something would start, if there was room on the disk."""
         run = handle.state
         while (decision := decide(run, self._desk.clock.now())) is not None:
             if isinstance(decision, Start):
+                self._desk.check()
                 if self._desk.directory.stop_requested():
                     self._desk.record(
                         run.id, ev.HaltRequested("the STOP file is there", "stop_file", run.at_work)
                     )
+                elif not self._has_room():
+                    return True
                 elif handle.confirm is not None:
                     await self._ask(handle, decision, handle.confirm)
                 else:
@@ -91,6 +101,12 @@ class Scheduler:
                 assert isinstance(decision, Finish), "all decisions are handled"  # noqa: S101
                 self._over(handle, ev.RunFinished())
                 self._forget_older(run.id)
+        return False
+
+    def _has_room(self) -> bool:
+        found = room.notice(str(self._desk.directory.path))
+        self._desk.notices.tell(ROOM, found)
+        return not found
 
     async def _ask(self, handle: RunHandle, decision: Start, confirm: Confirm) -> None:
         """Start a task if a person agrees. What happened while that was asked counts first."""
@@ -152,10 +168,10 @@ class Scheduler:
         self._desk.record(run.id, event)
         now = self._desk.clock.now()
         try:
-            made = write_report(self._desk.directory, run, now)
+            made = write_report(self._desk.directory, run, now, self._desk.mask)
         except OSError as error:  # a full disk, say: what the run came to is in the journal all the same
             log.error("the report of run %s could not be written: %s", run.id, error)  # noqa: TRY400
-            made = make_report(self._desk.directory, run, now)
+            made = make_report(self._desk.directory, run, now, self._desk.mask)
         handle.end(made)
 
     def _forget_older(self, run: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,29 +11,44 @@ from typing import Self
 
 import anyio
 import anyio.abc
+import msgspec
 
 from daplug_supervisor import __version__
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.commands import Command
+from daplug_supervisor.core.environment import handed_on
 from daplug_supervisor.core.machine import SATISFIED, Status
 from daplug_supervisor.core.plan import Plan, Task, assignment
+from daplug_supervisor.core.secrets import Mask, in_plan
 from daplug_supervisor.core.state import Run, State
-from daplug_supervisor.errors import HaltedError, NotPossibleError, SupervisorError, UsageError
+from daplug_supervisor.errors import (
+    HaltedError,
+    JournalError,
+    NotPossibleError,
+    StateDirectoryError,
+    SupervisorError,
+    UsageError,
+)
 from daplug_supervisor.formats import prompts
-from daplug_supervisor.journal.sqlite import SqliteJournal
+from daplug_supervisor.journal.sqlite import ROOM, SqliteJournal
 from daplug_supervisor.ports import Attached, Clock, Durable, Journal, Launcher, RunMark, Worker
 from daplug_supervisor.processes.launch import ShimLauncher
 from daplug_supervisor.processes.tree import boot_id
 from daplug_supervisor.supervisor import recovery
 from daplug_supervisor.supervisor.clock import SystemClock
 from daplug_supervisor.supervisor.handle import Confirm, RunHandle
-from daplug_supervisor.supervisor.inbox import take, watch
+from daplug_supervisor.supervisor.inbox import remove, take, waiting, watch
+from daplug_supervisor.supervisor.notices import Notices
 from daplug_supervisor.supervisor.orders import Orders
 from daplug_supervisor.supervisor.recorder import Recorder
 from daplug_supervisor.supervisor.scheduler import Scheduler
 from daplug_supervisor.workers import registry
 from daplug_supervisor.workers.settings import Settings
-from daplug_supervisor.workspace.files import NAME, Lock, StateDirectory
+from daplug_supervisor.workspace.files import NAME, StateDirectory
+from daplug_supervisor.workspace.lock import Lock
+
+_LEAVE = 5.0
+"""Seconds that a full disk is waited for once the supervisor is to end."""
 
 
 class Supervisor:
@@ -44,7 +60,8 @@ class Supervisor:
     Args:
         state_dir: where everything durable is kept; ``.daplug`` in the working directory unless given.
         executor: where daplug's executor.py is, if not in one of the usual places.
-        environ: the environment in which workers look for things; `os.environ` unless given.
+        environ: the environment: workers look for things in it, and attempts get of it what is on the list
+            (`core.environment`) and what their plan names in `pass_env`; `os.environ` unless given.
         workers: workers by name, in place of those found by entry point.
         launcher, journal, clock, token: the plug-points, for tests.
         inbox: take commands from other processes; False in virtual time, where there are no files to watch.
@@ -70,12 +87,15 @@ class Supervisor:
     ) -> None:
         self.directory = StateDirectory(Path(state_dir) if state_dir is not None else Path.cwd() / NAME)
         self.clock: Clock = clock or SystemClock()
-        self.launcher: Launcher = launcher or ShimLauncher()
+        self.environ: Mapping[str, str] = os.environ if environ is None else environ
+        self.mask = Mask.of(self.environ)
+        self.launcher: Launcher = launcher or ShimLauncher(handed_on(self.environ))
         self.live: dict[tuple[str, str], Attached] = {}
         self.stopping = False
-        self._journal: Journal = journal or SqliteJournal(self.directory.journal)
+        self.notices = Notices(self.clock)
+        self._ending: float | None = None
+        self._journal: Journal = journal or SqliteJournal(self.directory.journal, tell=self._hear)
         self._executor = executor
-        self._environ = os.environ if environ is None else environ
         self._given = dict(workers or {})
         self._inbox = inbox
         self._workers: dict[tuple[str, str], Worker] = {}
@@ -89,6 +109,7 @@ class Supervisor:
     # --- entering and leaving
 
     async def __aenter__(self) -> Self:
+        _need_asyncio()
         self.directory.create()
         self._lock = self.directory.lock()
         try:
@@ -96,6 +117,8 @@ class Supervisor:
             state, self._marks = await recovery.load(self._journal)
             self._recorder = Recorder(self._journal, state, self.clock, self._scheduler.wake)
             await self.launcher.open()
+            if self._inbox and waiting(self.directory):
+                remove(self.directory, await recovery.answered(self._journal, state, self._marks))
             self.record("", ev.SupervisorStarted(os.getpid(), boot_id(), __version__))
             if self._inbox:
                 await take(self)  # what was said while nobody listened counts before anything starts
@@ -123,6 +146,8 @@ class Supervisor:
             )
         except BaseExceptionGroup as group:
             found = _only(group, cause)
+            if isinstance(found, JournalError):
+                self.check()  # gone with all else, perhaps
             if found is not error:
                 raise found from None
         finally:
@@ -131,6 +156,7 @@ class Supervisor:
 
     async def _take_leave(self) -> BaseException | None:
         """Record that the supervisor lets go; returns what went wrong with that, for the task group to hear of."""
+        self._end_soon()
         try:
             self.record("", ev.SupervisorStopped(len(self.live)))
             await self._recorder_now().settle()
@@ -190,6 +216,7 @@ class Supervisor:
         if run is None and not fresh:
             run = await self._failed_before(plan)
         self._refuse_halted(run)
+        self._refuse_unfit(plan, where, source)
         self._check_workers(plan, where)
         if run is None:
             name = recovery.new_id(plan, self._marks)
@@ -247,6 +274,20 @@ class Supervisor:
                 f"run {run.id} is halted ({run.halt.reason}): 'daplug-supervise resume' goes on with it"
             )
 
+    def _refuse_unfit(self, plan: Plan, target: str, source: str) -> None:
+        """What the journal could not give back, and what should not be in it: all users can see what commands say."""
+        try:
+            text = msgspec.json.encode((plan, target, source))
+            msgspec.json.decode(text, type=tuple[Plan, str, str])
+        except (msgspec.MsgspecError, TypeError, ValueError) as error:
+            raise UsageError(f"this plan cannot be kept: {error}") from error
+        found = in_plan(plan, text.decode(), self.environ)
+        if found:
+            raise UsageError(
+                f"the plan holds {' and '.join(found)}, and would be kept in the journal: "
+                "leave it in the environment, and name its variable in pass_env"
+            )
+
     def _drive(
         self, run: Run, only: Sequence[str], parallel: int | None, confirm: Confirm | None
     ) -> RunHandle:
@@ -255,8 +296,9 @@ class Supervisor:
         if handle is None:
             handle = self._handles[run.id] = RunHandle(run, self._recorder_now(), self.clock)
         handle.begin()
+        self.stopping, self._ending = False, None
         handle.confirm = confirm
-        self.record(run.id, ev.RunStarted(tuple(only), parallel))
+        self.record(run.id, ev.RunStarted(tuple(only), parallel, *self.clock.boot()))
         self._scheduler.staff(handle)
         return handle
 
@@ -266,13 +308,26 @@ class Supervisor:
         Raises:
             NotPossibleError: it cannot be done now; nothing was changed.
         """
+        before = self._being_cancelled()
         answer = Orders(self._recorder_now()).carry_out(command)
-        if command.verb == "cancel":
-            for (run, task), attached in list(self.live.items()):
-                if self.state.runs[run].tasks[task].cancelling:
-                    attached.stop()
+        found = [self.live[key] for key in self._being_cancelled() - before]
+        if found and self._tasks is not None:
+            self._tasks.start_soon(self._stop_when_durable, found, name=f"cancel {command.task}")
+        for handle in self._handles.values():
+            if handle.state.finished_at is None and handle.state.halt is None:
+                handle.begin()  # resumed, or a task of it is to be tried again
+                self.stopping, self._ending = False, None
         await self._recorder_now().settle()
         return answer
+
+    def _being_cancelled(self) -> set[tuple[str, str]]:
+        return {key for key in self.live if self.state.runs[key[0]].tasks[key[1]].cancelling}
+
+    async def _stop_when_durable(self, found: list[Attached]) -> None:
+        """Stop agents whose cancellation was just recorded, also if whoever asked for it no longer waits."""
+        await self._recorder_now().settle()
+        for attached in found:
+            attached.stop()
 
     async def load(self, run: str) -> Run:
         """The state of any run, also a finished one.
@@ -291,13 +346,15 @@ class Supervisor:
 
     def halt(self, reason: str, by: ev.HaltedBy = "caller") -> None:
         """Start nothing more in any run; what runs may finish."""
+        self._end_soon()
         for handle in self._handles.values():
             run = handle.state
             if run.halt is None and run.finished_at is None:
                 self.record(run.id, ev.HaltRequested(reason, by, run.at_work))
 
     def stop(self) -> None:
-        """Have every running agent stopped now; its attempt is journalled as interrupted, and costs no try."""
+        """Halt every run and have its agents stopped now; attempts are journalled as interrupted, and cost no try."""
+        self.halt("stopped")  # or the interrupted attempts would be tried again at once
         self.stopping = True
         for attached in list(self.live.values()):
             attached.stop()
@@ -311,6 +368,23 @@ class Supervisor:
     def marks(self) -> list[RunMark]:
         """All runs that the journal knows, oldest first."""
         return list(self._marks)
+
+    def check(self) -> None:
+        """Check that the state directory is where it was; if not, nothing may be started any more.
+
+        Raises:
+            StateDirectoryError: it was renamed (agents work on, to be taken back there) or removed (they are stopped:
+                nobody could ever take them back).
+        """
+        if self._lock is None or self._lock.holds():
+            return
+        path = self.directory.path
+        if self._lock.removed():
+            self.stop()
+            raise StateDirectoryError(f"{path} was removed while it was in use; running agents are stopped")
+        raise StateDirectoryError(
+            f"{path} was renamed while it was in use; agents work on: go on where it is now, with --state-dir"
+        )
 
     # --- what slots need (`slot.Desk`)
 
@@ -328,6 +402,27 @@ class Supervisor:
 
     # --- inside
 
+    def _end_soon(self) -> None:
+        """Somebody wants us to end: from now on a full disk is waited for only so long."""
+        if self._ending is None:
+            self._ending = self.clock.monotonic()
+
+    def _hear(self, about: str, text: str) -> None:
+        """The journal tells something, again and again while it waits for room.
+
+        Raises:
+            JournalError: it has waited long enough.
+        """
+        self.notices.tell(about, text)
+        if text and about == ROOM and self._ending is not None:
+            since = max(self._ending, self.notices.since(about))
+            if self.clock.monotonic() - since > _LEAVE:
+                raise JournalError(
+                    f"{self.directory.journal}: the disk is full, and what happened last could not be written; "
+                    "agents go on running, and leave their ends in their records: "
+                    "free some space, then run the same command again"
+                )
+
     def _recorder_now(self) -> Recorder:
         if self._recorder is None:
             raise UsageError("the supervisor is not entered: use 'async with Supervisor(...)'")
@@ -338,7 +433,7 @@ class Supervisor:
             return self._given[name]
         key = name, target
         if key not in self._workers:
-            settings = Settings(target=target, executor=self._executor, environ=self._environ)
+            settings = Settings(target=target, executor=self._executor, environ=self.environ)
             self._workers[key] = registry.load(name, settings)
         return self._workers[key]
 
@@ -358,6 +453,20 @@ class Supervisor:
                 raise UsageError(f"worker {name} failed: {type(error).__name__}: {error}") from error
         if problems:
             raise UsageError("\n".join(problems))
+
+
+def _need_asyncio() -> None:
+    """Refuse other event loops before anything is touched.
+
+    Raises:
+        UsageError: no asyncio loop is running.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise UsageError(
+            "the supervisor needs asyncio: enter it under asyncio.run or anyio.run, not under trio"
+        ) from None
 
 
 def _only(group: BaseExceptionGroup[BaseException], body: BaseException | None) -> BaseException:

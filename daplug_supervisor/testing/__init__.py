@@ -12,9 +12,17 @@ In virtual time a run of hours takes milliseconds, and the same seed gives the s
 Each check raises `AssertionError` with a message that says what was expected.
 """
 
+from daplug_supervisor.testing.faults import Commit, Fault, Faults, FaultyJournal
 from daplug_supervisor.testing.journals import check_journal
 from daplug_supervisor.testing.launchers import check_launcher, checked_script
-from daplug_supervisor.testing.virtual import CrashError, DeadlockError, VirtualClock, VirtualLoop, run
+from daplug_supervisor.testing.virtual import (
+    CrashError,
+    DeadlockError,
+    StrayError,
+    VirtualClock,
+    VirtualLoop,
+    run,
+)
 from daplug_supervisor.testing.workers import EXITS, HOSTILE_OUTPUT, LONGEST_DETAIL, check_worker
 from daplug_supervisor.testing.world import FakeLauncher, FakeProcess, Script, World
 
@@ -22,11 +30,16 @@ __all__ = [
     "EXITS",
     "HOSTILE_OUTPUT",
     "LONGEST_DETAIL",
+    "Commit",
     "CrashError",
     "DeadlockError",
     "FakeLauncher",
     "FakeProcess",
+    "Fault",
+    "Faults",
+    "FaultyJournal",
     "Script",
+    "StrayError",
     "VirtualClock",
     "VirtualLoop",
     "World",

@@ -193,4 +193,7 @@ async def _check_attaching(make: Make, tmp_path: Path) -> None:
         nobody.stop()
         _expect(await nobody.wait() == ends[1], "who has the pid now does not matter, the record does")
         nobody = await launcher.attach(stranger, str(tmp_path / "nothing"))
+        _expect(await nobody.wait() == Exit(None), "a power cut may have taken the record: nobody knows")
+        stranger = replace(stranger, boot=identities[0].boot)
+        nobody = await launcher.attach(stranger, str(tmp_path / "nothing"))
         _expect(await nobody.wait() is None, "without a shim and without a record it never ran")

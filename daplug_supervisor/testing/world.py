@@ -15,9 +15,14 @@ from msgspec.structs import replace
 from daplug_supervisor.core.results import Exit
 from daplug_supervisor.errors import LaunchError
 from daplug_supervisor.ports import Attached, Gate, Identity, Launch
+from daplug_supervisor.testing.faults import Faults
 from daplug_supervisor.workspace.files import STDERR, STDOUT
 
-BOOT = "the-only-boot"
+BOOT = "boot-{}"
+
+
+_LONG = 3600.0
+"""Within so many seconds goes wrong what is to go wrong in the middle of an agent that never ends."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class FakeProcess:
     ends_at: float = math.inf
     exit: Exit | None = None
     asked: int = 0
-    watchers: set[anyio.Event] = field(default_factory=set)
+    watchers: dict[anyio.Event, None] = field(default_factory=dict)
 
     def lives(self, now: float) -> bool:
         """Whether its agent runs."""
@@ -56,8 +61,8 @@ class FakeProcess:
         """Have it end at this time, if it does not end earlier by itself."""
         if at < self.ends_at:
             self.ends_at, self.exit = at, exit_
-        for watcher in self.watchers:
-            watcher.set()
+            for watcher in self.watchers:
+                watcher.set()
 
 
 class World:
@@ -65,12 +70,40 @@ class World:
 
     Args:
         script: what an attempt does, by what is launched; every attempt takes a second and succeeds, unless given.
+        faults: what goes wrong; nothing, unless given.
     """
 
-    def __init__(self, script: Callable[[Launch], Script] | None = None) -> None:
+    def __init__(
+        self, script: Callable[[Launch], Script] | None = None, *, faults: Faults | None = None
+    ) -> None:
         self.script = script or (lambda _: Script())
+        self.faults = faults or Faults(0, {})
         self.processes: dict[int, FakeProcess] = {}
         self.age = 0
+        self.boots = 1
+        self.booted_at = 0.0
+
+    @property
+    def boot(self) -> str:
+        """The id of this boot."""
+        return BOOT.format(self.boots)
+
+    def opened(self, process: FakeProcess) -> None:
+        """An agent starts, at this moment. For those who watch the world to override."""
+
+    def stopped(self, process: FakeProcess) -> None:
+        """The supervisor asks an agent to stop, at this moment. For those who watch the world to override."""
+
+    def reboot(self, at: float) -> None:
+        """The machine loses its power: nothing runs any more, and what ran left no exit record.
+
+        Give the next supervisor a `VirtualClock` with this world's `booted_at`.
+        """
+        self.crash()
+        for process in self.living(at):
+            process.end_by(at, Exit(None))
+        self.boots += 1
+        self.booted_at = at
 
     def crash(self) -> None:
         """The supervisor is gone, from one moment to the next, and nobody is left who waits for anything."""
@@ -129,13 +162,15 @@ class FakeLauncher:
         """A shim at its gate.
 
         Raises:
-            LaunchError: the launcher is not open.
+            LaunchError: the launcher is not open, or a fault of the world says so.
         """
         if self._age != self._world.age:
             raise LaunchError("the launcher is closed")
         await anyio.lowlevel.checkpoint()
+        if self._world.faults.happens("refused"):
+            raise LaunchError("no process can be started")
         pid = 1000 + len(self._world.processes)
-        process = self._world.processes[pid] = FakeProcess(Identity(pid, pid, BOOT))
+        process = self._world.processes[pid] = FakeProcess(Identity(pid, pid, self._world.boot))
         return _FakeGate(self._world, process, self._age)
 
     def release(self, gate: Gate) -> None:
@@ -144,9 +179,12 @@ class FakeLauncher:
     async def attach(self, identity: Identity, directory: str) -> Attached:
         """Take back an attempt."""
         process = self._world.processes.get(identity.pid)
+        never = process is None or process.identity != identity or process.launch is None
+        if identity.boot != self._world.boot and never and self._recorded(directory) is None:
+            return _Nobody(Exit(None))  # a power cut may have taken the record with it
         if process is None or process.identity != identity:
             return _Nobody(self._recorded(directory))
-        return _FakeAttached(process)
+        return _FakeAttached(self._world, process)
 
     def _recorded(self, directory: str) -> Exit | None:
         """What the exit record in a directory says."""
@@ -169,23 +207,38 @@ class _FakeGate:
 
     def open(self, launch: Launch) -> Attached:
         """Let it start `launch`."""
-        process, script = self._process, self._world.script(launch)
-        if process.ends_at < math.inf or self._age != self._world.age:
-            return _FakeAttached(process)  # it is dead, or we are
-        process.launch, process.script, process.opened_at = launch, script, anyio.current_time()
-        process.end_by(process.opened_at + script.seconds, replace(script.exit, seconds=script.seconds))
+        world, process, now = self._world, self._process, anyio.current_time()
+        if world.faults.happens("at its gate"):
+            process.end_by(now, None)
+        if process.ends_at < math.inf or self._age != world.age:
+            return _FakeAttached(world, process)  # it is dead, or we are
+        script = world.script(launch)
+        process.launch, process.script, process.opened_at = launch, script, now
+        world.opened(process)
+        process.end_by(now + script.seconds, replace(script.exit, seconds=script.seconds))
         if launch.deadline is not None:
-            _stop(process, launch.deadline, "deadline")
+            _stop(process, launch.deadline + world.booted_at, "deadline")
+        self._go_wrong(process, now)
         for name, data in ((STDOUT, script.stdout), (STDERR, script.stderr)):
             if data:
                 folder = Path(launch.directory)
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 (folder / name).write_bytes(data)
-        return _FakeAttached(process)
+        return _FakeAttached(world, process)
+
+    def _go_wrong(self, process: FakeProcess, now: float) -> None:
+        faults = self._world.faults
+        if faults.happens("just started"):
+            process.end_by(now, Exit(None))
+        elif faults.happens("midway"):
+            process.end_by(now + faults.part() * min(process.ends_at - now, _LONG), Exit(None))
+        elif faults.happens("record"):
+            process.exit = Exit(None)
 
 
 class _FakeAttached:
-    def __init__(self, process: FakeProcess) -> None:
+    def __init__(self, world: World, process: FakeProcess) -> None:
+        self._world = world
         self._process = process
 
     async def wait(self) -> Exit | None:
@@ -193,12 +246,12 @@ class _FakeAttached:
         process = self._process
         changed = anyio.Event()
         while (left := process.ends_at - anyio.current_time()) > 0:
-            process.watchers.add(changed)
+            process.watchers[changed] = None
             try:
                 with anyio.move_on_after(left):
                     await changed.wait()
             finally:
-                process.watchers.discard(changed)
+                process.watchers.pop(changed, None)
             changed = anyio.Event()
         await anyio.lowlevel.checkpoint()
         return process.exit
@@ -209,6 +262,7 @@ class _FakeAttached:
         if not process.lives(now):
             return
         process.asked += 1
+        self._world.stopped(process)
         if process.asked == 1:
             _stop(process, now, "request")
         else:

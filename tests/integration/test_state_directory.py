@@ -7,6 +7,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -105,30 +106,62 @@ def test_those_who_only_look_are_in_nobodys_way(directory: StateDirectory) -> No
             looker.join()
 
 
-def test_a_lock_file_that_was_removed_meanwhile_does_not_count(
+def test_a_lock_file_that_is_removed_lets_nobody_in(directory: StateDirectory) -> None:
+    with held_by_another(directory) as process:
+        (directory.path / "lock").unlink()
+        with pytest.raises(BusyError, match="another process supervises"):
+            directory.lock()
+        assert directory.holder() == {"pid": "?"}
+        process.kill()
+        process.wait()
+        directory.lock().release()
+
+
+def test_a_lock_file_that_an_older_version_holds_counts(directory: StateDirectory) -> None:
+    (directory.path / "lock").write_text('{"pid": 77}')
+    with (directory.path / "lock").open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert directory.holder() == {"pid": 77}
+        with pytest.raises(BusyError, match="process 77 supervises"):
+            directory.lock()
+    directory.lock().release()
+
+
+def test_a_directory_that_is_replaced_while_it_is_locked_does_not_count(
     directory: StateDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock_file, real, taken = directory.path / "lock", fcntl.flock, []
+    real, taken = fcntl.flock, []
 
     def flock(descriptor: int, how: int) -> None:
         real(descriptor, how)
-        taken.append(os.fstat(descriptor).st_ino)
+        taken.append(descriptor)
         if len(taken) == 1:
-            lock_file.unlink()
-        elif len(taken) == 2:
-            lock_file.unlink()
-            lock_file.touch()
-            taken.append(0)
+            directory.path.rename(directory.path.with_name("old"))
+            directory.create()
 
     monkeypatch.setattr(fcntl, "flock", flock)
     lock = directory.lock()
-    assert os.fstat(lock._descriptor).st_ino == lock_file.stat().st_ino
-    assert len(taken) == 4
-    assert json.loads(lock_file.read_text()) == {"pid": os.getpid()}
+    assert len(taken) == 3
+    assert lock.holds()
+    assert json.loads((directory.path / "lock").read_text()) == {"pid": os.getpid()}
     monkeypatch.undo()
     with pytest.raises(BusyError):
         directory.lock()
     lock.release()
+    assert not lock.holds()
+
+
+def test_what_became_of_a_locked_directory(directory: StateDirectory) -> None:
+    lock = directory.lock()
+    assert (lock.holds(), lock.removed()) == (True, False)
+    directory.path.rename(directory.path.with_name("elsewhere"))
+    assert (lock.holds(), lock.removed()) == (False, False)
+    directory.create()
+    assert (lock.holds(), lock.removed()) == (False, False)
+    shutil.rmtree(directory.path.with_name("elsewhere"))
+    assert (lock.holds(), lock.removed()) == (False, True)
+    lock.release()
+    assert not lock.removed()
 
 
 def test_a_lock_file_without_sense_holds_all_the_same(directory: StateDirectory) -> None:
@@ -164,7 +197,7 @@ def test_a_place_that_cannot_be_locked(directory: StateDirectory, monkeypatch: p
 
     before = len(list(Path("/proc/self/fd").iterdir()))
     monkeypatch.setattr(fcntl, "flock", refused)
-    with pytest.raises(StateDirectoryError, match="lock: No locks available"):
+    with pytest.raises(StateDirectoryError, match="No locks available"):
         directory.lock()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 

@@ -125,6 +125,10 @@ _BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     int | None: st.none() | st.integers(0, 99),
     str | None: st.none() | st.text(max_size=9),
     tuple[str, ...]: st.lists(st.text(max_size=5), max_size=3).map(tuple),
+    tuple[int, ...]: st.lists(st.integers(1, 99), max_size=3).map(tuple),
+    tuple[tuple[int, int], ...]: st.lists(st.tuples(st.integers(1, 9), st.integers(9, 99)), max_size=3).map(
+        tuple
+    ),
     ev.HaltedBy: st.sampled_from(get_args(ev.HaltedBy)),
     Plan: plans(3),
     Task: st.builds(task, st.just("a"), title=st.text(max_size=9), priority=st.integers(-1000, 1000)),

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,13 +68,64 @@ def test_a_name_with_brackets_and_spaces_is_no_trap(tmp_path: Path) -> None:
 
 def test_what_is_left_is_found_by_session_and_by_mark(sleeper: subprocess.Popen[bytes]) -> None:
     identity = known(sleeper.pid)
-    assert leftovers(identity, "") == [sleeper.pid]
-    assert leftovers(NOBODY, "the mark") == [sleeper.pid]
+    assert leftovers(identity, "") == [identity]
+    assert leftovers(NOBODY, "the mark") == [identity]
     assert leftovers(NOBODY, "the") == leftovers(NOBODY, "") == []
     assert leftovers(replace(identity, start=1), "") == [], (
         "somebody else has the pid, so the session is theirs"
     )
     assert leftovers(replace(identity, boot="another"), "") == []
+
+
+def test_what_is_left_is_found_by_its_output(tmp_path: Path) -> None:
+    """Whoever writes to it. Who reads it may be anybody."""
+    output = tmp_path / "stdout.log"
+    with output.open("wb") as sink, output.open("rb") as source:
+        writer = subprocess.Popen(["sleep", "1000"], stdout=sink, start_new_session=True, env={})
+        reader = subprocess.Popen(["sleep", "1000"], stdin=source, start_new_session=True, env={})
+    try:
+        assert [one.pid for one in leftovers(NOBODY, "", str(tmp_path))] == [writer.pid]
+        assert leftovers(NOBODY, "", str(tmp_path / "other")) == []
+        assert sweep(NOBODY, "", str(tmp_path))
+        assert writer.wait() == -signal.SIGKILL
+        assert reader.poll() is None
+    finally:
+        for process in (writer, reader):
+            process.kill()
+            process.wait()
+
+
+def test_what_descends_from_what_is_left_is_left_too(tmp_path: Path) -> None:
+    """It wiped its environment, left the session and closed its output; its parent did not."""
+    line = f"setsid env -i sh -c 'echo $$ > {tmp_path}/child; exec sleep 1000' >/dev/null 2>&1 & wait"
+    environ = os.environ | {ATTEMPT_VARIABLE: "the mark"}
+    with subprocess.Popen(["sh", "-c", line], start_new_session=True, env=environ) as process:
+        while not (tmp_path / "child").exists() or not (tmp_path / "child").read_text().strip():
+            time.sleep(0.005)
+        child = int((tmp_path / "child").read_text())
+        assert {one.pid for one in leftovers(NOBODY, "the mark")} == {process.pid, child}
+        assert sweep(NOBODY, "the mark")
+    assert identity_of(child) is None or not lives(known(child))
+
+
+def test_a_session_of_a_pid_that_was_used_again_is_left_alone(sleeper: subprocess.Popen[bytes]) -> None:
+    """A stranger had the dead shim's pid, made a session, and died; somebody is in that session still."""
+    line = "sleep 1000 >/dev/null 2>&1 & echo $!"
+    with subprocess.Popen(["sh", "-c", line], stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout is not None
+        stranger = int(process.stdout.readline())
+    try:
+        shim = Identity(process.pid, 1, tree.boot_id())
+        assert os.getsid(stranger) == process.pid
+        assert leftovers(shim, "the mark") == [known(sleeper.pid)]
+        began = time.monotonic()
+        assert sweep(shim, "")
+        assert time.monotonic() - began >= tree._DOUBT, (
+            "one that is just being born gets a moment to show its mark"
+        )
+        assert lives(known(stranger))
+    finally:
+        os.kill(stranger, signal.SIGKILL)
 
 
 def test_we_are_never_swept(sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,6 +134,16 @@ def test_we_are_never_swept(sleeper: subprocess.Popen[bytes], monkeypatch: pytes
     assert leftovers(known(sleeper.pid), "the mark") == []
     assert sweep(known(sleeper.pid), "the mark")
     assert sleeper.poll() is None
+
+
+def test_what_we_started_ourselves_is_not_the_tree_of_the_agent_that_started_us(
+    sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = os.getppid()
+    monkeypatch.setattr(tree, "_is_marked", lambda pid, *_: pid == parent)
+    found = [one.pid for one in leftovers(NOBODY, "the mark")]
+    assert parent in found
+    assert {os.getpid(), sleeper.pid}.isdisjoint(found)
 
 
 def test_sweeping_kills_what_is_left_and_nothing_else(sleeper: subprocess.Popen[bytes]) -> None:
@@ -109,7 +171,8 @@ def test_whoever_gets_the_pid_in_the_meantime_is_spared(
     sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The list was made, then its process ended and another came to have its pid."""
-    rounds = iter([[sleeper.pid, NOBODY.pid], []])
-    monkeypatch.setattr(tree, "leftovers", lambda *_: next(rounds))
+    before = replace(known(sleeper.pid), start=1)
+    rounds = iter([([before, NOBODY], False), ([], False)])
+    monkeypatch.setattr(tree, "_look", lambda *_: next(rounds))
     assert sweep(NOBODY, "another mark")
     assert sleeper.poll() is None

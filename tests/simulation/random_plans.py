@@ -1,0 +1,54 @@
+"""Plans by chance, and how their attempts go."""
+
+from __future__ import annotations
+
+import math
+import random
+
+from story import Story
+
+from daplug_supervisor.core.plan import Plan, Provider, Retry, Task
+from daplug_supervisor.core.results import Exit
+from daplug_supervisor.testing import Script
+
+CODES = [0, 0, 0, 0, 1, -11, None, 2, 3, 69, 75]
+
+
+def story_at_random(chance: random.Random, most: int = 7, plans: int = 1) -> Story:
+    """Some plans of up to so many tasks each; agents that never end have a deadline."""
+    scripts: dict[str, list[Script]] = {}
+    found = tuple(_plan(chance, f"p{number}", chance.randint(1, most), scripts) for number in range(plans))
+    return Story(found, scripts, parallel=chance.choice([None, None, 1, 5]))
+
+
+def _plan(chance: random.Random, name: str, size: int, scripts: dict[str, list[Script]]) -> Plan:
+    tasks: dict[str, Task] = {}
+    for number in range(size):
+        task = tasks[f"{name}-t{number}"] = Task(
+            command=("true",),
+            needs=tuple(
+                sorted(
+                    {
+                        f"{name}-t{chance.randrange(max(0, number - 20), number)}"
+                        for _ in range(chance.randint(0, 2))
+                    }
+                )
+            )
+            if number
+            else (),
+            provider=chance.choice(["one", "two"]),
+            timeout=chance.choice([None, 50.0, 5000.0]),
+            grace=chance.choice([0.0, 10.0]),
+            retry=Retry(chance.randint(1, 3), chance.choice([0.0, 30.0])),
+            priority=chance.randint(-1, 1),
+        )
+        ends = [0.0, 1.0, 60.0, 4 * 3600.0] + ([math.inf] if task.timeout else [])
+        scripts[f"{name}-t{number}"] = [
+            Script(chance.choice(ends), Exit(chance.choice(CODES)), chance.choice([0.0, 3.0, None]))
+            for _ in range(3)
+        ] + [Script(1.0)]
+    providers = {
+        "one": Provider(worker="command", parallel=chance.randint(1, 3), fallback=("two",)),
+        "two": Provider(worker="command", parallel=chance.randint(1, 5)),
+    }
+    return Plan(name, tasks, providers)
