@@ -56,11 +56,13 @@ def _ask(directory: StateDirectory, command: Command) -> ev.CommandAnswered | No
         send(directory, command)
         end = time.monotonic() + _PATIENCE
         while time.monotonic() < end:
+            # In this order: it may answer and die before it has taken the file out of its inbox.
+            withdrawn = directory.holder() is None and withdraw(directory, command)
             for entry in journal.read(None, after):
                 after = entry.seq
                 if isinstance(entry.event, ev.CommandAnswered) and entry.event.id == command.id:
                     return entry.event
-            if directory.holder() is None and withdraw(directory, command):
+            if withdrawn:
                 return None
             wait_for_change(directory.path, min(_LOOK, end - time.monotonic()))
     finally:

@@ -49,7 +49,10 @@ def is_full(error: BaseException) -> bool:
 
     ENOSPC that is told by fsync or close is another error (SQLITE_IOERR): what is on disk is not known then.
     """
-    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_FULL
+    return (
+        isinstance(error, sqlite3.OperationalError)
+        and getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL
+    )
 
 
 def make_sure(journal: Path) -> None:

@@ -14,9 +14,10 @@ from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.decide import ConfirmHalt, Finish, RequestHalt, Start, decide, wake_at
 from daplug_supervisor.core.machine import ACTIVE
 from daplug_supervisor.core.state import Run
+from daplug_supervisor.supervisor.desk import Desk
 from daplug_supervisor.supervisor.handle import Confirm, RunHandle
 from daplug_supervisor.supervisor.reports import make_report, write_report
-from daplug_supervisor.supervisor.slot import ROOM, Desk, work
+from daplug_supervisor.supervisor.slot import work
 from daplug_supervisor.workspace import room
 
 log = getLogger(__name__)
@@ -26,6 +27,9 @@ Idle = list[asyncio.Future[str | None]]
 
 _LOOK = 0.5
 """Seconds between looks at a disk that is full."""
+
+_ROOM = "room on the disk"
+"""What a full disk is told of as."""
 
 _KEPT = 16
 """Finished runs that stay at hand, so that a person can still say something about them."""
@@ -105,7 +109,7 @@ class Scheduler:
 
     def _has_room(self) -> bool:
         found = room.notice(str(self._desk.directory.path))
-        self._desk.notices.tell(ROOM, found)
+        self._desk.notices.tell(_ROOM, found)
         return not found
 
     async def _ask(self, handle: RunHandle, decision: Start, confirm: Confirm) -> None:

@@ -6,13 +6,17 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import anyio
 import msgspec
 import pytest
 from cli import HOLD, MARKING, Place, finish, kill, opened, plan_of, sh, until
 
+from daplug_supervisor import Supervisor
+from daplug_supervisor.cli import sending
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.commands import Command
-from daplug_supervisor.supervisor.inbox import MAX_SIZE
+from daplug_supervisor.supervisor.inbox import MAX_SIZE, send
+from daplug_supervisor.workspace.files import StateDirectory
 
 place = pytest.fixture(opened)
 
@@ -147,3 +151,26 @@ def test_a_command_that_nobody_takes_is_carried_out_by_its_sender(place: Place) 
     assert finish(asking).code == 0
     assert list((place.state / "inbox").glob("*.json")) == []
     assert place.statuses()["b"] == "skipped"
+
+
+def test_an_answer_is_heard_although_its_supervisor_died_before_it_took_the_command_out(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the command would be carried out a second time."""
+    assert place.run(place.write(plan_of({"a": sh("true")}))).code == 0
+    directory = StateDirectory(place.state)
+    command = Command("it", "halt")
+
+    def answered(where: StateDirectory, sent: Command) -> None:
+        send(where, sent)
+
+        async def answer() -> None:
+            async with Supervisor(place.state, inbox=False) as supervisor:
+                await supervisor.record("p-1", ev.CommandAnswered("it", "halt", applied=True)).wait()
+
+        anyio.run(answer)
+
+    monkeypatch.setattr(sending, "send", answered)
+    heard = sending._ask(directory, command)
+    assert heard == ev.CommandAnswered("it", "halt", applied=True)
+    assert not (directory.inbox / "it.json").exists()

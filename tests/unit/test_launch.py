@@ -198,11 +198,12 @@ async def test_all_who_wait_for_an_end_are_told(ends: Ends) -> None:
     async def wait() -> None:
         found.append(await attached.wait())
 
-    async with anyio.create_task_group() as tasks:
-        for _ in range(3):
-            tasks.start_soon(wait)
-        await anyio.sleep(0.01)
-        ends.theirs.send(RECORD)
+    with anyio.move_on_after(5):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(wait)
+            await anyio.sleep(0.01)
+            ends.theirs.send(RECORD)
     assert found == [Exit(3)] * 3
 
 

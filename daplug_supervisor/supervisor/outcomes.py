@@ -1,0 +1,104 @@
+"""What the end of an attempt is read as, and what of that is journalled."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import msgspec
+from msgspec.structs import replace
+
+from daplug_supervisor.core.bundle import Bundle, Evidence
+from daplug_supervisor.core.environment import held_back
+from daplug_supervisor.core.plan import pass_env
+from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind
+from daplug_supervisor.core.secrets import Mask
+from daplug_supervisor.core.state import Run, TaskState
+from daplug_supervisor.supervisor.desk import Desk
+from daplug_supervisor.supervisor.preparation import UnpreparedError, blame
+from daplug_supervisor.workspace.files import STDERR, STDOUT, read_tail
+
+_TAIL = 64 << 10
+"""Bytes of output looked at after a failure, for the lines that say why."""
+
+_TOLD_LATER = 1.0
+"""Seconds after which whoever was told to end would have told us as well."""
+
+_LACK_REST = 5.0
+"""Seconds until a provider's next start, when an agent could not be started for want of disk or processes."""
+
+_VARIABLE = re.compile(rb"\b[A-Z][A-Z0-9_]{3,99}\b")
+_MOST_MISSED = 3
+
+
+async def outcome_of(
+    desk: Desk, run: Run, task: TaskState, bundle: Bundle, found: Exit, *, taken_back: bool
+) -> Outcome:
+    """What the end of an attempt is read as."""
+    if not found.known and not found.stopped:
+        return Outcome(OutcomeKind.LOST, "its process was gone, without an exit record")
+    timeout = bundle.spec.timeout
+    if found.stopped and timeout is not None and (found.stopped == "deadline" or found.seconds >= timeout):
+        return Outcome(OutcomeKind.TIMEOUT, f"not finished after {timeout:g} s")
+    if found.stopped and not (taken_back or await _goes_down(desk, run, task)):
+        return Outcome(OutcomeKind.LOST, "ended by a signal that the supervisor did not send")
+    if found.stopped:
+        return Outcome(OutcomeKind.INTERRUPTED, "stopped before it had finished")
+    if found.error and found.lack:
+        again = desk.clock.now() + _LACK_REST
+        return Outcome(
+            OutcomeKind.OUTAGE, f"too little room on this machine ({found.lack}): {found.error}"[:300], again
+        )
+    return await _judged(desk, run, bundle, found)
+
+
+async def _goes_down(desk: Desk, run: Run, task: TaskState) -> bool:
+    """Whether an attempt was stopped because we, a person or the machine ended all of it.
+
+    A machine or a service that goes down tells the supervisor and the shims, in any order.
+    """
+    if run.halt is None and not (desk.stopping or task.cancelling):
+        await anyio.sleep(_TOLD_LATER)
+    return run.halt is not None or desk.stopping or task.cancelling
+
+
+async def _judged(desk: Desk, run: Run, bundle: Bundle, found: Exit) -> Outcome:
+    """What its worker says of an attempt that ended by itself."""
+    worker = desk.worker(run, bundle.assignment.provider)
+    try:
+        wanted = worker.output_wanted if found.code == 0 else max(worker.output_wanted, _TAIL)
+        evidence = Evidence(bundle, found, *await _output(bundle, wanted))
+        # What the journal could not give back must not get there.
+        outcome = msgspec.json.decode(msgspec.json.encode(worker.outcome(evidence)), type=Outcome)
+    except Exception as error:  # noqa: BLE001 (a worker may come from anybody; its faults are not ours)
+        return UnpreparedError(OutcomeKind.CONFIGURATION, blame(bundle, error)).outcome
+    if outcome.kind is OutcomeKind.COMPLETED:
+        return outcome
+    missed = _missed(desk, run, evidence)
+    return replace(outcome, detail=f"{outcome.detail}{missed}") if missed else outcome
+
+
+def _missed(desk: Desk, run: Run, evidence: Evidence) -> str:
+    """Words about a variable that was not handed on, if the output of a failed attempt names one."""
+    said = b" ".join((evidence.stderr[-_TAIL:], evidence.stdout[-_TAIL:]))
+    words = {word.decode() for word in _VARIABLE.findall(said)}
+    patterns = pass_env(run.plan, evidence.bundle.assignment.provider)
+    missed = held_back(words & desk.environ.keys(), patterns)[:_MOST_MISSED]
+    return f" (not handed on: {', '.join(missed)}; see pass_env)" if missed else ""
+
+
+async def _output(bundle: Bundle, wanted: int) -> tuple[bytes, bytes]:
+    if not wanted:
+        return b"", b""
+    out, err = (Path(bundle.directory) / name for name in (STDOUT, STDERR))
+    return await anyio.to_thread.run_sync(
+        lambda: (read_tail(out, wanted), read_tail(err, min(wanted, _TAIL)))
+    )
+
+
+def masked(mask: Mask, found: Exit, outcome: Outcome) -> tuple[Exit, Outcome]:
+    """What is journalled of an attempt, without secrets: agents print what they should not."""
+    detail, claim = mask(outcome.detail), outcome.claim and mask.within(outcome.claim)
+    return replace(found, error=mask(found.error)), replace(outcome, detail=detail, claim=claim)

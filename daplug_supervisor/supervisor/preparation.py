@@ -1,0 +1,171 @@
+"""Getting an attempt ready: its bundle, its worktree, the files that it reads, and what is to be started."""
+
+from __future__ import annotations
+
+import errno
+import os
+from logging import getLogger
+from pathlib import Path
+
+import anyio.to_thread
+from msgspec.structs import replace
+
+from daplug_supervisor.core.bundle import ATTEMPT_VARIABLE, Bundle
+from daplug_supervisor.core.environment import named
+from daplug_supervisor.core.plan import assignment, pass_env
+from daplug_supervisor.core.results import RULES, Outcome, OutcomeKind
+from daplug_supervisor.core.state import Run, TaskState
+from daplug_supervisor.errors import StateDirectoryError, SupervisorError, UsageError
+from daplug_supervisor.formats import prompts
+from daplug_supervisor.ports import Launch
+from daplug_supervisor.supervisor.desk import Desk
+from daplug_supervisor.workspace import bundles, git, room
+
+log = getLogger(__name__)
+
+_TOLD = "\n\n## Earlier attempt\n\nAn earlier attempt at this task ended without success: {}\n"
+"""Added to the prompt of a second try, so that it need not find out again what the first one did."""
+
+
+class UnpreparedError(Exception):
+    """The attempt could not be got ready; nothing was started."""
+
+    def __init__(self, kind: OutcomeKind, detail: str) -> None:
+        super().__init__(detail)
+        self.outcome = Outcome(kind, detail.encode("utf-8", "backslashreplace").decode()[:300])
+
+
+class NoRoomError(Exception):
+    """The disk is full, and nothing was started."""
+
+
+def make_bundle(desk: Desk, run: Run, task: TaskState) -> Bundle:
+    """What the attempt that the task is at gets; the same after a restart."""
+    attempt = task.attempt
+    assert attempt is not None, "a running task has an attempt"  # noqa: S101
+    spec = run.spec(task.id)
+    directory = desk.directory.attempt(run.id, task.id, attempt.number)
+    previous = next(
+        (past.result.outcome for past in reversed(task.past) if past.number < attempt.number), None
+    )
+    told = previous is not None and RULES[previous.kind].uses_try  # a lost or limited attempt teaches nothing
+    return Bundle(
+        run=run.id,
+        task=task.id,
+        number=attempt.number,
+        token=attempt.token,
+        directory=directory,
+        target=run.target,
+        cwd=f"{run.target}/{spec.cwd}" if spec.cwd else run.target,
+        spec=spec,
+        assignment=assignment(run.plan, spec, attempt.provider),
+        prompt_file=None if spec.command else f"{directory}/prompt.md",
+        previous=f"{previous.kind}: {previous.detail}" if previous and told else "",
+        options=run.plan.providers[attempt.provider].options,
+    )
+
+
+async def in_worktree(bundle: Bundle) -> Bundle:
+    """The bundle, moved into the task's own worktree."""
+    owner, name = f"{bundle.directory.rpartition('/')[0]}", f"{bundle.run}-{bundle.task}"
+
+    def make() -> git.Worktree:
+        spec = bundle.spec
+        return git.worktree(
+            Path(bundle.target), owner=owner, name=name, base=spec.base, on_conflict=spec.on_conflict
+        )
+
+    try:
+        found = await anyio.to_thread.run_sync(make)
+    except git.ConflictError as error:
+        raise UnpreparedError(OutcomeKind.CONFLICT, str(error)) from error
+    except git.NoRepositoryError as error:
+        raise UnpreparedError(OutcomeKind.PLAN_ERROR, str(error)) from error
+    except (git.GitError, OSError) as error:
+        unless_full(error, bundle.target)
+        raise UnpreparedError(OutcomeKind.CRASHED, str(error)) from error
+    cwd = f"{found.path}/{bundle.spec.cwd}" if bundle.spec.cwd else found.path
+    return replace(bundle, cwd=cwd, branch=found.branch)
+
+
+def prepare(desk: Desk, run: Run, bundle: Bundle) -> Launch:
+    """Write what the attempt reads, and say what is to be started."""
+    spec, provider_name = bundle.spec, bundle.assignment.provider
+    provider = run.plan.providers[provider_name]
+    try:
+        if bundle.prompt_file is not None:
+            text = spec.instructions or prompts.read(prompts.resolve(spec.prompt or "", Path(run.target)))
+            _write(desk, bundle, text + (_TOLD.format(bundle.previous) if bundle.previous else ""))
+        command = desk.worker(run, provider_name).command(bundle)
+        if not all(isinstance(text, str) for text in (*command.argv, *command.env, *command.env.values())):
+            raise TypeError("argv and env of a command must be text")
+    except UsageError as error:
+        raise UnpreparedError(OutcomeKind.PLAN_ERROR, str(error)) from error
+    except (NoRoomError, SupervisorError):
+        raise
+    except OSError as error:
+        raise UnpreparedError(OutcomeKind.CONFIGURATION, f"{bundle.directory}: {error}") from error
+    except Exception as error:
+        raise UnpreparedError(OutcomeKind.CONFIGURATION, blame(bundle, error)) from error
+    names = {"DAPLUG_RUN": run.id, "DAPLUG_TASK": bundle.task, ATTEMPT_VARIABLE: bundle.token}
+    return Launch(
+        directory=bundle.directory,
+        argv=command.argv,
+        cwd=command.cwd or bundle.cwd,
+        env={
+            **named(desk.environ, pass_env(run.plan, provider_name)),
+            **provider.env,
+            **command.env,
+            **names,
+        },
+        deadline=None if spec.timeout is None else desk.clock.monotonic() + spec.timeout,
+        grace=spec.grace,
+    )
+
+
+def _write(desk: Desk, bundle: Bundle, prompt: str) -> None:
+    """Write the attempt's own files.
+
+    Raises:
+        NoRoomError: the disk is full.
+        StateDirectoryError: nothing can be written there any more.
+        OSError: only this attempt's files cannot be written.
+    """
+    try:
+        bundles.write(bundle, prompt)
+    except OSError as error:
+        unless_full(error)
+        unless_ours(desk, f"{bundle.directory}: {error.strerror}")
+        raise
+
+
+def unless_ours(desk: Desk, what: str) -> None:
+    """Tell what is wrong with the whole state directory from what is wrong with one attempt's.
+
+    Raises:
+        StateDirectoryError: no task is to blame; nothing may be started any more.
+    """
+    desk.check()
+    if os.strerror(errno.EIO) in what or not desk.directory.writable():
+        raise StateDirectoryError(
+            f"{what}; the state directory cannot be written any more, agents go on running: mend that, then start again"
+        )
+
+
+def unless_full(error: Exception, place: str = "") -> None:
+    """Tell a full disk from all else that may go wrong; git does not say why it could not write in a `place`.
+
+    Raises:
+        NoRoomError: there was no room.
+    """
+    if isinstance(error, OSError) and error.errno in room.FULL:
+        raise NoRoomError(str(error)) from error
+    lack = room.lack(place) if place else ""
+    if lack:
+        raise NoRoomError(f"{error} ({lack})") from error
+
+
+def blame(bundle: Bundle, error: Exception) -> str:
+    """Log a worker's own fault, and say it in a line."""
+    log.error("worker %s failed on attempt %s", bundle.assignment.worker, bundle.name, exc_info=error)
+    return f"worker {bundle.assignment.worker} failed: {type(error).__name__}: {error}"
