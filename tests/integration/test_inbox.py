@@ -15,7 +15,8 @@ from daplug_supervisor import Supervisor
 from daplug_supervisor.cli import sending
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.commands import Command
-from daplug_supervisor.supervisor.inbox import MAX_SIZE, send
+from daplug_supervisor.supervisor import inbox as inboxes
+from daplug_supervisor.supervisor.inbox import MAX_SIZE
 from daplug_supervisor.workspace.files import StateDirectory
 
 place = pytest.fixture(opened)
@@ -162,7 +163,7 @@ def test_an_answer_is_heard_although_its_supervisor_died_before_it_took_the_comm
     command = Command("it", "halt")
 
     def answered(where: StateDirectory, sent: Command) -> None:
-        send(where, sent)
+        inboxes.send(where, sent)
 
         async def answer() -> None:
             async with Supervisor(place.state, inbox=False) as supervisor:
