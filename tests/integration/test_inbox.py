@@ -167,7 +167,7 @@ def test_an_answer_is_heard_although_its_supervisor_died_before_it_took_the_comm
 
         async def answer() -> None:
             async with Supervisor(place.state, inbox=False) as supervisor:
-                await supervisor.record("p-1", ev.CommandAnswered("it", "halt", applied=True)).wait()
+                await supervisor.record("", ev.CommandAnswered("it", "halt", applied=True)).wait()
 
         anyio.run(answer)
 
