@@ -11,15 +11,14 @@ from typing import Self
 
 import anyio
 import anyio.abc
-import msgspec
 
 from daplug_supervisor import __version__
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.commands import Command
 from daplug_supervisor.core.environment import handed_on
 from daplug_supervisor.core.machine import SATISFIED, Status
-from daplug_supervisor.core.plan import Plan, Task, assignment
-from daplug_supervisor.core.secrets import Mask, in_plan
+from daplug_supervisor.core.plan import Plan
+from daplug_supervisor.core.secrets import Mask
 from daplug_supervisor.core.state import Run, State
 from daplug_supervisor.errors import (
     HaltedError,
@@ -29,12 +28,12 @@ from daplug_supervisor.errors import (
     SupervisorError,
     UsageError,
 )
-from daplug_supervisor.formats import prompts
 from daplug_supervisor.journal.sqlite import ROOM, SqliteJournal
 from daplug_supervisor.ports import Attached, Clock, Durable, Journal, Launcher, RunMark, Worker
 from daplug_supervisor.processes.launch import ShimLauncher
 from daplug_supervisor.processes.tree import boot_id
 from daplug_supervisor.supervisor import recovery
+from daplug_supervisor.supervisor.admission import Admission
 from daplug_supervisor.supervisor.clock import SystemClock
 from daplug_supervisor.supervisor.handle import Confirm, RunHandle
 from daplug_supervisor.supervisor.inbox import remove, take, waiting, watch
@@ -42,8 +41,6 @@ from daplug_supervisor.supervisor.notices import Notices
 from daplug_supervisor.supervisor.orders import Orders
 from daplug_supervisor.supervisor.recorder import Recorder
 from daplug_supervisor.supervisor.scheduler import Scheduler
-from daplug_supervisor.workers import registry
-from daplug_supervisor.workers.settings import Settings
 from daplug_supervisor.workspace.files import NAME, StateDirectory
 from daplug_supervisor.workspace.lock import Lock
 
@@ -95,10 +92,8 @@ class Supervisor:
         self.notices = Notices(self.clock)
         self._ending: float | None = None
         self._journal: Journal = journal or SqliteJournal(self.directory.journal, tell=self._hear)
-        self._executor = executor
-        self._given = dict(workers or {})
+        self._admission = Admission(workers or {}, executor, self.environ)
         self._inbox = inbox
-        self._workers: dict[tuple[str, str], Worker] = {}
         self._handles: dict[str, RunHandle] = {}
         self._scheduler = Scheduler(self, self._handles, token or (lambda: os.urandom(8).hex()))
         self._marks: list[RunMark] = []
@@ -216,8 +211,7 @@ class Supervisor:
         if run is None and not fresh:
             run = await self._failed_before(plan)
         self._refuse_halted(run)
-        self._refuse_unfit(plan, where, source)
-        self._check_workers(plan, where)
+        self._admission.check(plan, where, source)
         if run is None:
             name = recovery.new_id(plan, self._marks)
             self.record(name, ev.RunSubmitted(plan, where, source))
@@ -259,7 +253,7 @@ class Supervisor:
             raise NotPossibleError(f"there is no unfinished run {run!r}")
         found = [one for one in self.state.runs.values() if run in (None, one.id) and one.finished_at is None]
         for one in found:
-            self._check_workers(one.plan, one.target)
+            self._admission.check_workers(one.plan, one.target)
             self.record(one.id, ev.Resumed("command"))
         return [self._drive(one, sorted(one.only), parallel, None) for one in found]
 
@@ -272,20 +266,6 @@ class Supervisor:
         if run is not None and run.halt is not None and run.halt.by in ("command", "stop_file"):
             raise HaltedError(
                 f"run {run.id} is halted ({run.halt.reason}): 'daplug-supervise resume' goes on with it"
-            )
-
-    def _refuse_unfit(self, plan: Plan, target: str, source: str) -> None:
-        """What the journal could not give back, and what should not be in it: all users can see what commands say."""
-        try:
-            text = msgspec.json.encode((plan, target, source))
-            msgspec.json.decode(text, type=tuple[Plan, str, str])
-        except (msgspec.MsgspecError, TypeError, ValueError) as error:
-            raise UsageError(f"this plan cannot be kept: {error}") from error
-        found = in_plan(plan, text.decode(), self.environ)
-        if found:
-            raise UsageError(
-                f"the plan holds {' and '.join(found)}, and would be kept in the journal: "
-                "leave it in the environment, and name its variable in pass_env"
             )
 
     def _drive(
@@ -386,7 +366,7 @@ class Supervisor:
             f"{path} was renamed while it was in use; agents work on: go on where it is now, with --state-dir"
         )
 
-    # --- what slots need (`slot.Desk`)
+    # --- what slots need (`desk.Desk`)
 
     def record(self, run: str, *events: ev.Event) -> Durable:
         """See `Recorder.record`."""
@@ -394,7 +374,7 @@ class Supervisor:
 
     def worker(self, run: Run, provider: str) -> Worker:
         """The worker of a provider of a run."""
-        return self._load_worker(run.plan.providers[provider].worker, run.target)
+        return self._admission.worker(run.plan.providers[provider].worker, run.target)
 
     def forget(self, run: str) -> None:
         """Have a finished run no longer at hand; `load` reads it from the journal again."""
@@ -427,32 +407,6 @@ class Supervisor:
         if self._recorder is None:
             raise UsageError("the supervisor is not entered: use 'async with Supervisor(...)'")
         return self._recorder
-
-    def _load_worker(self, name: str, target: str) -> Worker:
-        if name in self._given:
-            return self._given[name]
-        key = name, target
-        if key not in self._workers:
-            settings = Settings(target=target, executor=self._executor, environ=self.environ)
-            self._workers[key] = registry.load(name, settings)
-        return self._workers[key]
-
-    def _check_workers(self, plan: Plan, target: str) -> None:
-        """Refuse a plan whose workers cannot work here before anything of it starts."""
-        found: dict[str, list[Task]] = {}
-        for task in plan.tasks.values():
-            found.setdefault(task.provider or "", []).append(task)
-        problems = dict.fromkeys(prompts.problems(plan, Path(target)))
-        for provider, tasks in found.items():
-            name = plan.providers[provider].worker
-            worker = self._load_worker(name, target)
-            kinds = {assignment(plan, task, provider): None for task in tasks}
-            try:
-                problems |= dict.fromkeys(worker.problems(list(kinds)))
-            except Exception as error:
-                raise UsageError(f"worker {name} failed: {type(error).__name__}: {error}") from error
-        if problems:
-            raise UsageError("\n".join(problems))
 
 
 def _need_asyncio() -> None:
