@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import marshal
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import weakref
@@ -37,6 +35,12 @@ _CLOSE_PATIENCE = 5.0
 
 _DESCRIPTORS = 2 if hasattr(os, "pidfd_open") else 1
 """What comes with a shim: its gate and its pidfd."""
+
+_STARTING = (
+    "import sys; sys.path.insert(0, sys.argv[1].rpartition('/')[0]); from shim.main import main; "
+    "del sys.path[0]; main()"
+)
+"""Where the package lies is on the path only as long as it is imported."""
 
 _TOO_MANY = "too many open files: raise the limit, see 'ulimit -n'"
 
@@ -377,24 +381,20 @@ def _start(theirs: socket.socket, environ: Mapping[str, str]) -> _Process:
     null, number = subprocess.DEVNULL, theirs.fileno()
     clean = {name: value for name, value in environ.items() if name != ATTEMPT_VARIABLE}
     return _Process(
-        [sys.executable, "-I", "-S", _program(), str(number)],
+        [sys.executable, "-I", "-S", *_program(), str(number)],
         stdin=null, stdout=null, stderr=null, pass_fds=(number,), start_new_session=True, env=clean,
     )  # fmt: skip
 
 
-def _program() -> str:
-    """The shim's file: compiled if there is that, or the launcher would compile it anew at every start.
+def _program() -> list[str]:
+    """The words that start the shim's package as a program of its own. The last of them says in `ps` what it is.
 
-    What was compiled from another source does not count: nobody may have been allowed to replace it since.
+    What was compiled from another source does not count, however it was compiled: nobody may have been allowed to
+    replace it since. Compiled files are kept, or not, and where, as they are for us.
     """
-    source = Path(shim.__file__).resolve()
-    with contextlib.suppress(OSError):
-        compiled = Path(getattr(shim, "__cached__", None) or os.devnull).resolve()
-        about = source.stat()
-        fresh = importlib.util.MAGIC_NUMBER + struct.pack(
-            "<III", 0, int(about.st_mtime) & 0xFFFFFFFF, about.st_size
-        )
-        with compiled.open("rb") as file:
-            if file.read(len(fresh)) == fresh:
-                return str(compiled)
-    return str(source)
+    options = ["--check-hash-based-pycs", "always"]
+    if sys.dont_write_bytecode:
+        options.append("-B")
+    if sys.pycache_prefix:
+        options += ["-X", f"pycache_prefix={Path(sys.pycache_prefix).resolve()}"]
+    return [*options, "-c", _STARTING, str(Path(shim.__file__).resolve().parent)]

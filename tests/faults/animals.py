@@ -59,13 +59,14 @@ def as_nobody(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not python or not setpriv:
         pytest.skip("needs setpriv, and a Python that an ordinary user can reach")
     os.chown(home, NOBODY, NOBODY)
-    wrapper, program = home / "python", home / "shim.py"
+    wrapper, program = home / "python", home / "shim"
     become = f"{setpriv} --reuid={NOBODY} --regid={NOBODY} --clear-groups"
     wrapper.write_text(f'#!/bin/sh\n[ $(id -u) = 0 ] && exec {become} {python} "$@"\nexec {python} "$@"\n')
     wrapper.chmod(0o755)
-    program.write_bytes(Path(shim.__file__).read_bytes())
+    shutil.copytree(Path(shim.__file__).parent, program, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(sys, "executable", str(wrapper))
-    monkeypatch.setattr(launching, "_program", lambda: str(program))
+    words = [*launching._program()[:-1], str(program)]
+    monkeypatch.setattr(launching, "_program", lambda: words)
 
 
 def _is_for_all(python: str) -> bool:

@@ -1,7 +1,6 @@
-"""A launcher of which a part is killed at its nth line. Run in place of the shim's own file, from a copy in a folder of
-its own: beside it lie ``source`` (where the shim's file is), ``part`` and ``at`` (the number of the line)."""
+"""A launcher of which a part is killed at its nth line. Run in place of the shim's own program, from a copy in a folder
+of its own: beside it lie ``source`` (where the shim's package is), ``part`` and ``at`` (the number of the line)."""
 
-import importlib.util
 import os
 import signal
 import sys
@@ -11,26 +10,16 @@ from typing import Any
 
 HERE = Path(__file__).parent
 SOURCE = (HERE / "source").read_text()
-
-
-def load() -> Any:
-    """The shim's module, from its source: compiled ones name another file."""
-    spec = importlib.util.spec_from_file_location("shim", SOURCE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["shim"] = module
-    spec.loader.exec_module(module)
-    return module
+sys.path.insert(0, SOURCE.rpartition("/")[0])
 
 
 def kill_at(number: int, *, parent_too: bool = False) -> None:
-    """Kill ourselves at the nth line of the shim's file from here on."""
+    """Kill ourselves at the nth line of the shim's package from here on."""
     left, who = number, os.getpid()
 
     def look(frame: FrameType, event: str, _: object) -> Any:
         nonlocal left
-        if frame.f_code.co_filename != SOURCE or os.getpid() != who:
+        if frame.f_code.co_filename.rpartition("/")[0] != SOURCE or os.getpid() != who:
             return None
         if event == "line":
             left -= 1
@@ -49,8 +38,11 @@ def kill_at(number: int, *, parent_too: bool = False) -> None:
 
 
 def main() -> None:
-    shim = load()
-    receive, fork = shim.Shim.receive, shim.Launcher.fork
+    from shim.launcher import Launcher  # type: ignore[import-not-found]
+    from shim.main import main as serve  # type: ignore[import-not-found]
+    from shim.shim import Shim  # type: ignore[import-not-found]
+
+    receive, fork = Shim.receive, Launcher.fork
 
     def received(self: Any) -> Any:
         message = receive(self)
@@ -65,8 +57,8 @@ def main() -> None:
             kill_at(at)
         return fork(self)
 
-    shim.Shim.receive, shim.Launcher.fork = received, forked
-    shim.main()
+    Shim.receive, Launcher.fork = received, forked
+    serve()
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ class Part:
         self.folder = folder
         folder.mkdir()
         shutil.copy(PROGRAM, folder)
-        (folder / "source").write_text(str(Path(shim.__file__).resolve()))
+        (folder / "source").write_text(str(Path(shim.__file__).resolve().parent))
         (folder / "part").write_text(part)
         self.at(0)
 
@@ -85,7 +85,7 @@ async def test_killed_at_every_line(
 ) -> None:
     """Between its message and its last word. Without launcher, what hides in every way at once is left out."""
     told = Part(tmp_path / "part", part)
-    monkeypatch.setattr(launching, "_program", lambda: told.program)
+    monkeypatch.setattr(launching, "_program", lambda: [told.program])
     token, number, kinds = new_token(), 0, set()
     escapes = f"setsid sleep 1000.{token} & env -i setsid sleep 1001.{token} & env -i sleep 1002.{token} & "
     if part == "shim":
@@ -112,7 +112,7 @@ async def test_a_launcher_that_is_killed_at_every_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proof: Proof
 ) -> None:
     told = Part(tmp_path / "part", "launcher")
-    monkeypatch.setattr(launching, "_program", lambda: told.program)
+    monkeypatch.setattr(launching, "_program", lambda: [told.program])
     number = 0
     while True:
         number += proof.pick(17, 1)

@@ -17,7 +17,7 @@ from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind, Result  #
 from daplug_supervisor.errors import JournalError  # noqa: E402
 from daplug_supervisor.journal import wal  # noqa: E402
 from daplug_supervisor.journal.sqlite import SqliteJournal  # noqa: E402
-from daplug_supervisor.processes.shim import Shim  # noqa: E402
+from daplug_supervisor.processes.shim.shim import Shim  # noqa: E402
 from daplug_supervisor.workspace.files import StateDirectory, sync_directory, write_atomically  # noqa: E402
 
 DONE = Result(Outcome(OutcomeKind.COMPLETED), Exit(0))

@@ -188,7 +188,7 @@ async def test_a_stop_that_comes_while_the_message_is_on_its_way(
 
 
 async def test_a_repository_cannot_put_its_own_modules_into_the_shim(tmp_path: Path) -> None:
-    for name in ("json", "socket", "marshal", "select", "site", "sitecustomize"):
+    for name in ("json", "socket", "marshal", "select", "site", "sitecustomize", "shim", "main"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit(99)")
     before = Path.cwd()
     os.chdir(tmp_path)

@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import os
 import py_compile
+import shutil
 import socket
 import struct
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -217,17 +219,60 @@ async def test_a_refusal_says_why(played: Played) -> None:
             )
 
 
+def started(*words: str) -> str:
+    """What the launcher's program prints, started as `_start` does it."""
+    command = [sys.executable, "-I", "-S", *words, "0"]
+    return subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, cwd="/").stdout
+
+
+def copied(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Path:
+    """A copy of the shim's package without compiled files, to be started from now on."""
+    package = folder / "shim"
+    shutil.copytree(Path(shim.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(shim, "__file__", str(package / "__init__.py"))
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    monkeypatch.setattr(sys, "pycache_prefix", None)
+    return package
+
+
+@pytest.mark.parametrize("mode", py_compile.PycInvalidationMode)
 def test_a_launcher_is_never_compiled_from_another_source(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mode: py_compile.PycInvalidationMode
 ) -> None:
-    source, compiled = tmp_path / "shim.py", tmp_path / "shim.pyc"
-    source.write_text("1")
-    monkeypatch.setattr(shim, "__file__", str(source))
-    monkeypatch.setattr(shim, "__cached__", str(compiled))
-    assert launching._program() == str(source)
-    py_compile.compile(str(source), str(compiled))
-    assert launching._program() == str(compiled)
-    source.write_text("12")
-    assert launching._program() == str(source)
-    monkeypatch.setattr(shim, "__cached__", None)
-    assert launching._program() == str(source)
+    source = copied(monkeypatch, tmp_path) / "main.py"
+    source.write_text("def main(): print('old')")
+    py_compile.compile(str(source), invalidation_mode=mode)
+    assert started(*launching._program()) == "old\n"
+    source.write_text("def main(): print('newer')")
+    assert started(*launching._program()) == "newer\n"
+
+
+def test_compiled_files_are_kept_as_they_are_for_us(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    package = copied(monkeypatch, tmp_path)
+    (package / "main.py").write_text("def main(): print('here')")
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    assert started(*launching._program()) == "here\n"
+    assert not list(tmp_path.rglob("*.pyc"))
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    monkeypatch.setattr(sys, "pycache_prefix", str(tmp_path / "elsewhere"))
+    started(*launching._program())
+    assert list((tmp_path / "elsewhere").rglob("main.*.pyc"))
+    assert not (package / "__pycache__").exists()
+    monkeypatch.setattr(sys, "pycache_prefix", None)
+    started(*launching._program())
+    assert list(package.rglob("main.*.pyc")), "or every start would compile it anew"
+
+
+def test_a_launcher_imports_all_of_the_shim_and_nothing_else_of_ours_nor_of_others() -> None:
+    *options, program, folder = launching._program()
+    modules = "(f'{name}={getattr(one, \"__file__\", None)}' for name, one in sys.modules.items())"
+    told = f"print(*{modules}, *sys.path, sep='\\n')"
+    lines = started(*options, program.replace("main()", told), folder).splitlines()
+    named = dict(line.split("=", 1) for line in lines if "=" in line)
+    assert {name for name, file in named.items() if file.startswith(folder)} == {
+        "shim", *(f"shim.{path.stem}" for path in Path(folder).glob("[!_]*.py"))
+    }  # fmt: skip
+    others = {name for name in named if name.partition(".")[0] not in sys.stdlib_module_names}
+    assert {name.partition(".")[0] for name in others} == {"__main__", "shim"}
+    assert str(Path(folder).parent) not in lines
+    assert {"json", "ctypes"}.isdisjoint(named), "imported when they are needed"

@@ -19,9 +19,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daplug_supervisor.processes import shim
 from daplug_supervisor.processes.ends import read_exit
-from daplug_supervisor.processes.shim import RECORD_SIZE, Log, Watch, find
+from daplug_supervisor.processes.shim import RECORD_SIZE, agent, memory, output, record, system
+from daplug_supervisor.processes.shim.agent import find
+from daplug_supervisor.processes.shim.output import Log
+from daplug_supervisor.processes.shim.watch import Watch
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="has no such processes")
 BLOCK = 4096
@@ -31,7 +33,7 @@ BLOCK = 4096
 def test_every_record_is_json_and_fits_its_room(
     error: str, mark: str, code: int | None, seconds: float
 ) -> None:
-    record = {
+    told = {
         "state": "exited",
         "mark": mark,
         "code": code,
@@ -39,7 +41,7 @@ def test_every_record_is_json_and_fits_its_room(
         "seconds": seconds,
         "max_rss": 2**62,
     }
-    data = shim._json(record)
+    data = record.as_json(told)
     assert len(data) < RECORD_SIZE
     read = json.loads(data)
     assert error.startswith(read.pop("error"))
@@ -51,14 +53,14 @@ def test_every_record_is_json_and_fits_its_room(
 
 
 def test_a_name_that_is_no_text_does_not_make_the_record_unreadable() -> None:
-    found = read_exit(shim._json({"state": "exited", "error": os.fsdecode(b"/no/\xff\xe4: not found")}))
+    found = read_exit(record.as_json({"state": "exited", "error": os.fsdecode(b"/no/\xff\xe4: not found")}))
     assert found is not None
     assert found.error == "/no/??: not found"
 
 
 @pytest.mark.parametrize("text", ["x" * 5000, "\U0001f600" * 1000, '"\\\n' * 500])
 def test_long_texts_are_cut(text: str) -> None:
-    data = shim._json({"state": "exited", "mark": text, "error": text})
+    data = record.as_json({"state": "exited", "mark": text, "error": text})
     assert len(data) < RECORD_SIZE
     assert text.startswith(json.loads(data)["error"])
     assert len(json.loads(data)["error"]) > 25
@@ -104,7 +106,7 @@ def test_what_is_due_when(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert len(sent) == 6
     assert watch.result("m", 8.0) == {
         "state": "exited", "mark": "m", "code": -9, "stopped": "deadline", "seconds": 8.0, "cpu": 1.5,
-        "max_rss": 3 * (1024 if shim.LINUX else 1),
+        "max_rss": 3 * (1024 if system.LINUX else 1),
     }  # fmt: skip
 
 
@@ -134,8 +136,8 @@ def test_signals_to_what_is_gone_or_not_ours_are_nothing(monkeypatch: pytest.Mon
 
         monkeypatch.setattr(os, "kill", refused)
         monkeypatch.setattr(os, "killpg", refused)
-        shim.kill(1, signal.SIGTERM)
-        shim.kill_group(1, signal.SIGTERM)
+        system.kill(1, signal.SIGTERM)
+        system.kill_group(1, signal.SIGTERM)
 
 
 @pytest.mark.parametrize("size", [0, 100, 2 * BLOCK, 2 * BLOCK + 1, 5 * BLOCK, 100 * BLOCK + 17])
@@ -178,7 +180,7 @@ def test_the_faster_it_grows_the_sooner_it_is_looked_at_again(tmp_path: Path) ->
 def test_a_system_that_cannot_punch_holes_keeps_the_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shim, "libc", lambda: None)
+    monkeypatch.setattr(output, "libc", lambda: None)
     log = filled(tmp_path, b"x" * 10 * BLOCK, BLOCK)
     log.bound()
     assert Path(log.path).stat().st_blocks * 512 >= 10 * BLOCK
@@ -192,7 +194,7 @@ def test_output_that_cannot_be_rewritten_is_left_as_it_is(
     with pytest.raises(OSError, match=r"stdout\.log\.tmp"):
         log.shorten()
     (tmp_path / "stdout.log.tmp").rmdir()
-    monkeypatch.setattr(shim, "_copy", lambda *_: Path("/no/such").stat())
+    monkeypatch.setattr(output, "_copy", lambda *_: Path("/no/such").stat())
     with pytest.raises(FileNotFoundError):
         log.shorten()
     assert [file.name for file in tmp_path.iterdir()] == ["stdout.log"], "half a copy is not left"
@@ -223,7 +225,7 @@ def test_what_is_not_the_output_any_more_is_not_touched(tmp_path: Path) -> None:
 
 def test_a_file_that_shrinks_while_it_is_copied(tmp_path: Path) -> None:
     source, sink = io.BytesIO(b"abc"), io.BytesIO()
-    shim._copy(source, sink, 50)
+    output._copy(source, sink, 50)
     assert sink.getvalue() == b"abc"
 
 
@@ -242,8 +244,8 @@ def test_kills_for_want_of_memory_are_counted_where_we_are(tmp_path: Path, kind:
     counter = tmp_path / "fs" / place
     counter.parent.mkdir(parents=True)
     counter.write_text("low 0\noom 9\noom_kill 4\noom_group_kill 7\n")
-    found = shim.open_kills(str(tmp_path / "cgroup"), str(tmp_path / "fs"))
-    assert shim.count_kills(found) == 4
+    found = memory.open_kills(str(tmp_path / "cgroup"), str(tmp_path / "fs"))
+    assert memory.count_kills(found) == 4
     os.close(found)
 
 
@@ -251,11 +253,11 @@ def test_without_a_control_group_the_systems_own_count_is_taken(tmp_path: Path) 
     (tmp_path / "memory.events").write_text("nothing of use\n")
     (tmp_path / "cgroup").write_text("0::/\n")
     for cgroup in (tmp_path / "cgroup", tmp_path / "none"):
-        found = shim.open_kills(str(cgroup), str(tmp_path))
+        found = memory.open_kills(str(cgroup), str(tmp_path))
         if found >= 0:
             assert Path(f"/proc/self/fd/{found}").readlink() == Path("/proc/vmstat")
             os.close(found)
-    assert shim.count_kills(-1) is None
+    assert memory.count_kills(-1) is None
 
 
 def watched(tmp_path: Path, status: int) -> tuple[Watch, Path]:
@@ -276,7 +278,7 @@ def test_an_end_is_put_down_to_the_memory_only_if_the_system_says_so(
     assert "lack" not in watch.result("m", 1.0), "nobody was killed for memory"
     counter.write_text("oom_kill 5\n")
     assert watch.result("m", 1.0).get("lack", "") == ("memory" if labelled else "")
-    found = read_exit(shim._record(watch.result("m", 1.0)))
+    found = read_exit(record.written(watch.result("m", 1.0)))
     assert found is not None
     assert found.lack == ("memory" if labelled else "")
     watch.stopped = "deadline"
@@ -297,26 +299,26 @@ def test_somebody_elses_want_of_memory_hours_ago_says_nothing(tmp_path: Path) ->
 def test_of_what_there_was_too_little_is_said_of_what_cannot_start() -> None:
     launch = {"argv": ["a"], "cwd": "/"}
     for number, lack in ((errno.ENOSPC, "disk"), (errno.EAGAIN, "processes"), (errno.EMFILE, "files")):
-        assert shim._refusal(OSError(number, "no"), launch, claimed=True) == {"error": "a: no", "lack": lack}
-    assert shim._refusal(OSError(errno.ENOENT, "no"), launch, claimed=True) == {"error": "a: no"}
-    assert shim._refusal(ValueError("no"), launch, claimed=True) == {"error": "a: no"}
+        assert agent.refusal(OSError(number, "no"), launch, claimed=True) == {"error": "a: no", "lack": lack}
+    assert agent.refusal(OSError(errno.ENOENT, "no"), launch, claimed=True) == {"error": "a: no"}
+    assert agent.refusal(ValueError("no"), launch, claimed=True) == {"error": "a: no"}
 
 
 def test_who_we_are() -> None:
-    start, boot = shim.identify(os.getpid())
+    start, boot = system.identify(os.getpid())
     assert start > 0
     assert len(boot) == 36
-    assert isinstance(shim.children(), list)
+    assert isinstance(system.children(), list)
 
 
 def test_an_alarm_is_readable_until_it_is_drained() -> None:
     before = signal.getsignal(signal.SIGUSR1)
     signal.signal(signal.SIGUSR1, lambda *_: None)
     old = signal.set_wakeup_fd(-1)
-    readable = shim.alarm_pipe()
+    readable = system.alarm_pipe()
     try:
         signal.raise_signal(signal.SIGUSR1)
-        shim.drain(readable)
+        system.drain(readable)
         with pytest.raises(BlockingIOError):
             os.read(readable, 1)
     finally:
