@@ -134,7 +134,7 @@ async def test_a_flood_takes_a_bounded_part_of_the_disk(
         "most disk that a flood took beyond the 64 MiB it may keep",
         max(0, most - LIMIT) / MIB,
         "MiB",
-        at_most=1024,
+        at_most=2048,
     )
 
 

@@ -8,6 +8,7 @@ import signal
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from cli import MARKING, Place, alive, ended, kill, opened, plan_of, sh, until
 from processes import end_of, gone, launch, new_token, said, shell, with_token
@@ -192,13 +193,24 @@ def test_a_shim_that_is_killed_while_nobody_supervises(place: Place, proof: Proo
     process = place.start(place.write(plan_of({"a": sh(line)})))
     until(lambda: (place.target / "child").exists() and (place.target / "child").read_text().strip(), "it")
     [spawned] = place.events(ev.AttemptSpawned)
+    launcher = psutil.Process(spawned.pid).parent()
+    assert launcher is not None
     kill(process)
+    until(lambda: _has_only(launcher, spawned.pid), "the launcher has seen that its supervisor is gone")
     began = time.monotonic()
     os.kill(spawned.pid, signal.SIGKILL)
     until(lambda: not place.processes(), "nothing left, the launcher neither")
     assert not alive(int((place.target / "child").read_text()))
     proof.measure("tree of a killed shim gone after", time.monotonic() - began, "s", at_most=5.0)
     proof.count("kills", 2)
+
+
+def _has_only(launcher: psutil.Process, shim: int) -> bool:
+    """Whether a launcher has collected all its shims but one; or whether it is gone, as it must not be."""
+    try:
+        return [child.pid for child in launcher.children()] == [shim]
+    except psutil.NoSuchProcess:
+        return True
 
 
 async def test_what_hides_in_every_way_is_not_found_without_launcher(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_what_is_due_when(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert watch.patience(100.0) == 0.25, "the next look at the output"
     watch.act(101.0, 0)
     assert sent == []
-    assert watch.patience(101.2) == pytest.approx(0.05)
+    assert watch.patience(101.2) == pytest.approx(0.3), "the deadline"
     watch.act(101.9, 0)
     assert (sent, watch.stopped) == ([(-7, signal.SIGTERM), (-7, signal.SIGCONT)], "deadline")
     watch.act(103.0, 1)
@@ -174,7 +174,16 @@ def test_the_faster_it_grows_the_sooner_it_is_looked_at_again(tmp_path: Path) ->
         os.ftruncate(log.descriptor, size * BLOCK)
         watch.look(101.0 + now)
         pauses.append(watch.look_at - (101.0 + now))
-    assert pauses == pytest.approx([0.25, 0.25, 0.25, 0.25, 25 / 801, 0.01, 0.25])
+    assert pauses == pytest.approx([1.0, 1.0, 25 / 98, 0.25, 25 / 801, 0.01, 1.0], rel=0.01)
+
+
+def test_the_longer_it_is_quiet_the_less_often_it_is_looked_at(tmp_path: Path) -> None:
+    watch = Watch(7, launch_of(tmp_path), 0.0, [filled(tmp_path, b"", 100)])
+    looks = []
+    while len(looks) < 5:
+        looks.append(watch.look_at)
+        watch.look(watch.look_at)
+    assert looks == [0.25, 0.75, 1.75, 2.75, 3.75]
 
 
 def test_a_system_that_cannot_punch_holes_keeps_the_output(

@@ -9,7 +9,8 @@ from .files import create
 from .system import libc
 
 LOOK_EVERY = 0.25
-"""Seconds between two looks at the output while it is quiet."""
+LOOK_AT_MOST_EVERY = 1.0
+"""Seconds between two looks at the output: while it grows slowly; when it has been quiet for a while."""
 
 _PUNCH_HOLE_KEEP_SIZE = 0x03
 _BLOCK = 4096
@@ -47,7 +48,7 @@ class Log:
     def lasts(self, seconds: float) -> float:
         """How long until it needs a look again, if it goes on growing as it did in these last seconds."""
         if self.grown <= 0:
-            return LOOK_EVERY
+            return LOOK_AT_MOST_EVERY
         return max(self.limit - self.size, self.limit // 4) * seconds / self.grown
 
     def shorten(self) -> None:

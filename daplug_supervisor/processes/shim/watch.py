@@ -7,7 +7,7 @@ import signal
 from typing import Any
 
 from .memory import count_kills
-from .output import LOOK_EVERY, Log
+from .output import LOOK_AT_MOST_EVERY, LOOK_EVERY, Log
 from .system import LINUX, kill, kill_group
 
 _LOOK_AT_LEAST_EVERY = 0.01
@@ -79,10 +79,11 @@ class Watch:
 
     def look(self, now: float) -> None:
         """Bound the output. The faster it grows, the sooner we look again."""
-        soonest = LOOK_EVERY
+        since = now - self.looked_at
+        soonest = min(2 * since, LOOK_AT_MOST_EVERY)
         for log in self.logs:
             log.bound()
-            soonest = min(soonest, log.lasts(now - self.looked_at))
+            soonest = min(soonest, log.lasts(since))
         self.looked_at, self.look_at = now, now + max(_LOOK_AT_LEAST_EVERY, soonest)
         if self.kills >= 0 and now - self.counted_at >= _COUNT_EVERY:
             self.counted_at, self.counts = now, (self.counts[1], count_kills(self.kills))
