@@ -179,7 +179,7 @@ def test_the_faster_it_grows_the_sooner_it_is_looked_at_again(tmp_path: Path) ->
 
 def test_the_longer_it_is_quiet_the_less_often_it_is_looked_at(tmp_path: Path) -> None:
     watch = Watch(7, launch_of(tmp_path), 0.0, [filled(tmp_path, b"", 100)])
-    looks = []
+    looks: list[float] = []
     while len(looks) < 5:
         looks.append(watch.look_at)
         watch.look(watch.look_at)
