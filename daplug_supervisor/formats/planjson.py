@@ -133,8 +133,11 @@ def _strictly_json(text: str) -> None:
             seen: set[str] = set()
             raise _TwiceError(next(key for key, _ in pairs if key in seen or seen.add(key)), ended)  # type: ignore[func-returns-value]
 
+    words: list[str] = []
     # What becomes of numbers does not matter either, only that it is always the same small thing.
-    json.loads(text, object_pairs_hook=unique, parse_constant=_refuse, parse_int=str.isspace)
+    json.loads(text, object_pairs_hook=unique, parse_constant=words.append, parse_int=str.isspace)
+    if words:  # only now: what follows them may be no JSON either, and that counts first
+        raise ValueError(f"{words[0]} is not JSON")
 
 
 def _last_key(text: str, error: _TwiceError) -> int:
@@ -142,10 +145,6 @@ def _last_key(text: str, error: _TwiceError) -> int:
     ends = (match.start() for match in _ENDS.finditer(text) if match[0] == "}")
     end = next(islice(ends, error.number - 1, None))
     return text.rfind(json.dumps(error.key, ensure_ascii=False), 0, end)
-
-
-def _refuse(word: str) -> None:
-    raise ValueError(f"{word} is not JSON")
 
 
 def _straight(source: Source, at_task: list[str]) -> tuple[Plan, list[Finding]]:

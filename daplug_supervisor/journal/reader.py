@@ -74,7 +74,16 @@ class ReadOnlyJournal:
             raise
 
     def _check(self) -> int:
-        whose = self._fetch("PRAGMA application_id", ())[0][0]  # first: it comes together with the version
+        """Whose file it is and of which schema, all as of one moment: it may be in the making."""
+        self._fetch("BEGIN", ())
+        try:
+            return self._check_schema()
+        finally:
+            if self._db.in_transaction:
+                self._fetch("COMMIT", ())
+
+    def _check_schema(self) -> int:
+        whose = self._fetch("PRAGMA application_id", ())[0][0]
         version = int(self._fetch("PRAGMA user_version", ())[0][0])
         if whose != APPLICATION_ID:
             if not self._tables():

@@ -112,3 +112,21 @@ async def test_places_that_cannot_be_written(tmp_path: Path) -> None:
         assert threading.active_count() <= before, "nobody is left who would speak to a closed loop"
         with pytest.raises(JournalError):
             ReadOnlyJournal(path)
+
+
+def test_a_journal_that_is_just_being_made_is_not_called_somebody_elses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "journal.db"
+    maker = sqlite3.connect(path, isolation_level=None)
+    maker.execute("PRAGMA journal_mode=WAL")
+    look = ReadOnlyJournal._tables
+
+    def made_meanwhile(journal: ReadOnlyJournal) -> list[str]:
+        maker.execute("CREATE TABLE event (seq INTEGER)")
+        return look(journal)
+
+    monkeypatch.setattr(ReadOnlyJournal, "_tables", made_meanwhile)
+    with pytest.raises(JournalError, match="nothing is in it yet"):
+        ReadOnlyJournal(path)
+    maker.close()

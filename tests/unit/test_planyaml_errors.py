@@ -290,6 +290,7 @@ def test_wrong_plans(text: Any, expected: Any) -> None:
 WRONG_JSON = [
     ('{"tasks": {"a": {"command": ["x"]},\n "a": {}}}', [(2, 2, "tasks.a", "written twice")]),
     ('{"tasks": NaN}', [(1, 11, "tasks", "NaN is not JSON")]),
+    ("NaN]]>", [(1, 4, "", "not valid JSON: Extra data")]),
     ('{"tasks": {"a": {"command": ["\\u0000"]}}}', [(1, 30, "tasks.a.command.0", "NUL")]),
     ('{"tasks": {"a": {"command": ["\\ud800"]}}}', [(1, 30, "tasks.a.command.0", "surrogate")]),
     ('{"tasks": {"a": {"command": ["x"], "needs": ["b"]}}}', [(1, 46, "tasks.a.needs.0", "unknown task")]),
