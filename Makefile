@@ -35,10 +35,10 @@ check: $(VENV)/installed-all  ## lint, format, types, layers
 	$(BIN)/lint-imports
 
 sweep: $(VENV)/installed-all  ## inject every fault of docs/promises.toml, in full (up to 45 minutes)
-	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -q -n $(JOBS) --dist worksteal -m "promise and not soak" --sweep --sweep-to docs/sweep.json
+	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -q -n $(JOBS) --dist worksteal -m "promise and not soak" --sweep --sweep-to=docs/sweep.json
 
 soak: $(VENV)/installed-all  ## run 5,000 attempts in one supervisor, and look for leaks (up to 20 minutes)
-	$(BIN)/pytest -q -m soak --sweep --sweep-to docs/soak.json
+	$(BIN)/pytest -q -m soak --sweep --sweep-to=docs/soak.json
 
 mutants: $(VENV)/installed-all  ## plant deliberate bugs, and see that the tests catch each
 	$(BIN)/python -m tests.mutants --jobs $(JOBS)
