@@ -32,6 +32,7 @@ from daplug_supervisor.formats.resolve import BUILTIN_PROVIDERS
 from daplug_supervisor.views import log, machine, report, rows, status, tasks, why
 from daplug_supervisor.views import plan as plan_views
 
+MEASURED = ("sweep.json", "soak.json")
 Totals = dict[str, float]
 Rows = dict[str, dict[str, Any]]
 
@@ -313,9 +314,8 @@ def measured() -> tuple[Totals, Rows]:
     """What the last full sweep and the last soak found: totals, and by row the tests and their figures."""
     totals: Totals = {}
     found: Rows = {}
-    for name in ("sweep.json", "soak.json"):
-        path = Path(__file__).with_name(name)
-        data = json.loads(path.read_text()) if path.exists() else {"totals": {}, "rows": {}}
+    for name in MEASURED:
+        data = _data(name)
         for what, number in data["totals"].items():
             totals[what] = totals.get(what, 0) + number
         for row, about in data["rows"].items():
@@ -323,6 +323,12 @@ def measured() -> tuple[Totals, Rows]:
             kept["tests"] += about["tests"]
             kept["figures"] |= about["figures"]
     return totals, found
+
+
+def _data(name: str) -> dict[str, Any]:
+    path = Path(__file__).with_name(name)
+    empty: dict[str, Any] = {"totals": {}, "rows": {}, "violations": []}
+    return json.loads(path.read_text()) if path.exists() else empty
 
 
 def promises() -> str:
@@ -353,9 +359,14 @@ def figure(what: str, one: dict[str, Any]) -> str:
 
 
 def totals() -> str:
-    """What the last full sweep went through."""
+    """What the last full sweep and soak went through, and what did not hold in them."""
     found, _ = measured()
-    return table(("in all", "number"), [(what, f"{number:,.0f}") for what, number in sorted(found.items())])
+    lines = [(what, f"{number:,.0f}") for what, number in sorted(found.items())]
+    broken = [line for name in MEASURED for line in _data(name)["violations"]]
+    listed = "".join(f"\n- {line}" for line in broken)
+    return table(("in all", "number"), [*lines, ("violations", str(len(broken)))]) + (
+        listed and f"\n{listed}"
+    )
 
 
 PARTS: dict[str, Callable[[], str]] = {

@@ -19,11 +19,6 @@ def test_every_promise_has_a_test_or_says_where_it_is_documented(row: str) -> No
     assert shown or "documented" in rows()[row]
 
 
-def test_the_page_shows_a_sweep_without_violations() -> None:
-    for name in ("sweep.json", "soak.json"):
-        assert json.loads((ROOT / "docs" / name).read_text())["violations"] == []
-
-
 def test_every_test_that_the_page_names_exists() -> None:
     named = {test for name in ("sweep.json", "soak.json") for test in _tests(ROOT / "docs" / name)}
     missing = [
