@@ -87,7 +87,7 @@ def count(folder: Path) -> Counter[str]:
         failing = Failing(place, files=FILES)
         assert failing.finish() == 0, failing.text
         until(lambda: not place.processes(), "all gone")
-        return Counter(re.findall(r"^\d+ [\d.]+ (\w+)\(", "\n".join(failing.lines()), re.MULTILINE))
+        return Counter(re.findall(r"^\d+ +[\d.]+ (\w+)\(", "\n".join(failing.lines()), re.MULTILINE))
 
 
 def check_one(place: Place, call: str, error: str, when: int) -> float | None:

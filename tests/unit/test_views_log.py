@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
 from build import BOOM, T0, plan, result
+
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.views.log import log_line, log_text
 

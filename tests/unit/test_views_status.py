@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import msgspec
-
 from build import T0, Plan, Provider, World, plan, result, task
+
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.machine import Status
 from daplug_supervisor.views.rows import HaltRow
