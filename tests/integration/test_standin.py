@@ -162,7 +162,8 @@ def test_the_agent_is_a_process_of_its_own(place: Place, mode: str) -> None:
     os.killpg(place.process.pid, signal.SIGTERM)
     assert place.finish().kind is OutcomeKind.CRASHED
     _, left = psutil.wait_procs([child], timeout=0.5 if mode == "deaf" else 30)
-    assert bool(left) == (mode == "deaf")
+    # Where nobody reaps orphans (pid 1 of a container may not), they stay as zombies.
+    assert bool([one for one in left if one.status() != psutil.STATUS_ZOMBIE]) == (mode == "deaf")
     for process in left:
         process.kill()
 
