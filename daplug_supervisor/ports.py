@@ -7,7 +7,7 @@ Each has a real implementation and a twin for tests; both pass the same conforma
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from msgspec import Struct, field
 
@@ -113,15 +113,17 @@ class Identity(Struct, frozen=True):
 class Launch(Struct, frozen=True):
     """What a shim runs once its gate opens.
 
-    `directory` receives output and exit record; `deadline` (monotonic seconds) is kept by the shim even when no
-    supervisor is left; `grace` is the time in seconds between asking the tree to end and killing it;
-    `output_limit` (bytes) is how much of each output stream is kept, half of it the beginning.
+    `directory` receives output and exit record; `stdin` is a file for standard input (empty without one);
+    `deadline` (monotonic seconds) is kept by the shim even when no supervisor is left; `grace` is the time in seconds
+    between asking the tree to end and killing it; `output_limit` (bytes) is how much of each output stream is kept,
+    half of it the beginning.
     """
 
     directory: str
     argv: tuple[str, ...]
     cwd: str
     env: dict[str, str] = field(default_factory=dict)
+    stdin: str | None = None
     deadline: float | None = None
     grace: float = 10.0
     output_limit: int = 64 << 20
@@ -200,4 +202,22 @@ class Worker(Protocol):
 
     def outcome(self, evidence: Evidence) -> Outcome:
         """How the attempt ended. Called only if the tree ended by itself."""
+        ...
+
+
+@runtime_checkable
+class ReadsLogs(Protocol):
+    """What a worker may have as well: files beside its output that it wants to judge an attempt by."""
+
+    def logs(self, evidence: Evidence) -> Sequence[str]:
+        """Their paths. The end of each is then in the `Evidence.logs` that `outcome` gets."""
+        ...
+
+
+@runtime_checkable
+class KnowsAccounts(Protocol):
+    """What a worker may have as well: which of its providers share the limits of one account."""
+
+    def account(self, chosen: Assignment) -> str:
+        """The account that an assignment draws on; '' if that is not known."""
         ...

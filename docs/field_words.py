@@ -13,6 +13,7 @@ FIELD_WORDS: dict[str, dict[str, str]] = {
         "`halt`: nothing more is started.",
         "timeout": "For the whole run. When it is over nothing more is started, what runs may finish, "
         "and the exit code is 124.",
+        "budget": "What the whole run may spend; reaching it halts the run before the next start.",
         "pass_env": "Variables of the supervisor's environment that every attempt gets, beside those of the list: "
         "names, or beginnings such as `MYAPP_*`.",
     },
@@ -29,12 +30,19 @@ FIELD_WORDS: dict[str, dict[str, str]] = {
         "variant": "Effort, where the model has that.",
         "priority": "Larger goes first among tasks that are ready.",
         "timeout": "For one attempt. Its process tree is ended and the attempt counts as a timeout.",
+        "idle_timeout": "How long an attempt may show no sign of work: no output, no changed file, no processor time. "
+        "Then it is ended and counts as silent.",
         "grace": "Between asking a process tree to end and killing it.",
         "retry": "How often it is tried.",
+        "fallback": "Whether it may move to its provider's `fallback`. Default: yes.",
+        "budget": "What all its attempts together may spend; reaching it makes the task stuck instead of trying again.",
         "loop": "daplug's verification loop, inside one attempt.",
         "worktree": "A git worktree and a branch of its own, `.worktrees/RUN-TASK` and `daplug/RUN-TASK`.",
         "base": "What the worktree branches from. Default: HEAD.",
-        "on_conflict": "What to do if that name is taken: make the task stuck, take it over, or make another.",
+        "on_conflict": "What to do if that name is taken: make the task stuck, take it over, make another, "
+        "or remove what is there after saving it under a ref.",
+        "setup": "A program and its arguments that gets the task's directory ready before its agent starts.",
+        "setup_timeout": "For `setup`, inside the time of the attempt.",
         "sandbox": "daplug's sandbox around the agent, or one of its profiles.",
         "require_diff": "Without a change to files nothing counts as complete.",
         "cwd": "Where it works, below the directory of the run.",
@@ -50,9 +58,15 @@ FIELD_WORDS: dict[str, dict[str, str]] = {
         "cli": "The command-line tool that runs the model, if not the model's own.",
         "variant": "Effort, where the model has that.",
         "fallback": "Providers that take over, in this order, while this one rests or is stopped.",
+        "account": "Providers with the same account rest together. Default: what their worker knows.",
         "env": "Environment variables for its attempts.",
         "pass_env": "As for the file, for the attempts of this provider.",
         "options": "Passed to a third-party worker as it is.",
+    },
+    "Budget": {
+        "tokens": "Tokens in both directions, as the CLIs report them.",
+        "cost": "US dollars, as the CLIs report them.",
+        "attempts": "Tries; those that a provider's limit cut short do not count.",
     },
     "Retry": {
         "attempts": "How many tries; not every failure uses one up.",

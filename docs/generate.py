@@ -172,6 +172,7 @@ def plan_fields() -> str:
         (plan.Provider, "providers: a provider"),
         (plan.Retry, "retry"),
         (plan.Loop, "loop"),
+        (plan.Budget, "budget"),
     ):
         info = inspect.type_info(cls)
         assert isinstance(info, inspect.StructType)  # noqa: S101

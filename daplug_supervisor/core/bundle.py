@@ -40,17 +40,27 @@ class Bundle(Struct, frozen=True):
 
 
 class Command(Struct, frozen=True):
-    """What to start. `env` is added to what attempts get anyway; standard input is always empty."""
+    """What to start. `env` is added to what attempts get anyway.
+
+    `stdin` is the absolute path of a file for its standard input, which is empty without one.
+    """
 
     argv: tuple[str, ...]
     env: dict[str, str] = field(default_factory=dict)
     cwd: str | None = None
+    stdin: str | None = None
 
 
 class Evidence(Struct, frozen=True):
-    """What is known when the process tree has ended. `stdout` and `stderr` are the last bytes of its output."""
+    """What is known when the process tree has ended. `stdout` and `stderr` are the last bytes of its output.
+
+    `logs` are the last bytes of the files that its worker asked for (`Worker.logs`), in that order; b"" for one that
+    cannot be read. `now` is when it ended (UTC, seconds, of the machine's clock).
+    """
 
     bundle: Bundle
     exit: Exit
     stdout: bytes = b""
     stderr: bytes = b""
+    logs: tuple[bytes, ...] = ()
+    now: float = 0.0

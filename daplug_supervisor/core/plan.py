@@ -43,8 +43,11 @@ VariableName = Annotated[
     ),
 ]
 Count = Annotated[int, Meta(ge=1, le=10_000)]
+OnConflict = Literal["error", "reuse", "increment", "remove"]
 
-DURATION_FIELDS = frozenset({"timeout", "backoff", "max_backoff", "estimate", "grace"})
+DURATION_FIELDS = frozenset(
+    {"timeout", "idle_timeout", "setup_timeout", "backoff", "max_backoff", "estimate", "grace"}
+)
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd])")
@@ -80,12 +83,23 @@ class Loop(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     completion_marker: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,80}(?!\n)$")] | None = None
 
 
+class Budget(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What may be spent before a person is asked: tokens, US dollars, tries. None is no limit.
+
+    Nothing is started once one of them is reached; what runs may finish. Only what a CLI reports can be counted.
+    """
+
+    tokens: Annotated[int, Meta(ge=1)] | None = None
+    cost: Annotated[float, Meta(gt=0)] | None = None
+    attempts: Annotated[int, Meta(ge=1)] | None = None
+
+
 class Provider(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A pool: how many attempts at once, which worker runs them, and with which model.
 
     `model` defaults to the provider's name; `fallback` names the providers that take over a task that this one
-    cannot get further with; `pass_env` names variables of the supervisor's environment that its attempts get too;
-    `options` is passed to a third-party worker as it is.
+    cannot get further with; providers with the same `account` share its limits; `pass_env` names variables of the
+    supervisor's environment that its attempts get too; `options` is passed to the worker as it is.
     """
 
     model: Text | None = None
@@ -94,6 +108,7 @@ class Provider(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     cli: Text | None = None
     variant: Literal["none", "low", "medium", "high", "xhigh"] | None = None
     fallback: tuple[Id, ...] = ()
+    account: Text | None = None
     env: dict[str, str] = field(default_factory=dict)
     pass_env: tuple[VariableName, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
@@ -103,7 +118,8 @@ class Task(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A node of the plan. Exactly one of `prompt`, `instructions` and `command` says what is to be done.
 
     `prompt` names a daplug prompt (number, folder/number or path); `instructions` is the prompt's text itself;
-    `command` is a program and its arguments, run without a shell.
+    `command` is a program and its arguments, run without a shell. `setup` is one that gets the task's directory
+    ready before each attempt begins its work.
     """
 
     title: str = ""
@@ -117,12 +133,17 @@ class Task(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     variant: Literal["none", "low", "medium", "high", "xhigh"] | None = None
     priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
     timeout: Seconds | None = None
+    idle_timeout: Seconds | None = None
     grace: Seconds = 10.0
     retry: Retry = Retry()
+    fallback: bool = True
+    budget: Budget | None = None
     loop: Loop = Loop()
     worktree: bool = False
     base: Text | None = None
-    on_conflict: Literal["error", "reuse", "increment"] = "error"
+    on_conflict: OnConflict = "error"
+    setup: Annotated[tuple[str, ...], Meta(min_length=1)] | None = None
+    setup_timeout: Seconds = 900.0
     sandbox: bool | Literal["strict", "balanced", "dev"] = False
     require_diff: bool = False
     cwd: Text | None = None
@@ -146,6 +167,7 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     version: Literal[1] = VERSION
     on_failure: Literal["continue", "halt"] = "continue"
     timeout: Seconds | None = None
+    budget: Budget | None = None
     pass_env: tuple[VariableName, ...] = ()
 
 
@@ -158,12 +180,17 @@ class Defaults(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     variant: Literal["none", "low", "medium", "high", "xhigh"] | UnsetType = UNSET
     priority: Annotated[int, Meta(ge=-1000, le=1000)] | UnsetType = UNSET
     timeout: Seconds | UnsetType = UNSET
+    idle_timeout: Seconds | UnsetType = UNSET
     grace: Seconds | UnsetType = UNSET
     retry: Retry | UnsetType = UNSET
+    fallback: bool | UnsetType = UNSET
+    budget: Budget | UnsetType = UNSET
     loop: Loop | UnsetType = UNSET
     worktree: bool | UnsetType = UNSET
     base: Text | UnsetType = UNSET
-    on_conflict: Literal["error", "reuse", "increment"] | UnsetType = UNSET
+    on_conflict: OnConflict | UnsetType = UNSET
+    setup: Annotated[tuple[str, ...], Meta(min_length=1)] | UnsetType = UNSET
+    setup_timeout: Seconds | UnsetType = UNSET
     sandbox: bool | Literal["strict", "balanced", "dev"] | UnsetType = UNSET
     require_diff: bool | UnsetType = UNSET
     cwd: Text | UnsetType = UNSET
@@ -183,6 +210,7 @@ class PlanFile(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     defaults: Defaults = Defaults()
     on_failure: Literal["continue", "halt"] = "continue"
     timeout: Seconds | None = None
+    budget: Budget | None = None
     pass_env: tuple[VariableName, ...] = ()
 
 

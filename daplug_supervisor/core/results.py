@@ -111,29 +111,50 @@ ANSWERED = frozenset(
 """Kinds that show that the provider was there and worked."""
 
 
+class Usage(Struct, frozen=True, omit_defaults=True):
+    """What an attempt cost, as its CLI reports it. None is not known, which is not the same as nothing.
+
+    `input` counts all tokens sent, of which `cached` were cheaper; `output` all that came back, of which `reasoning`
+    were not shown. `cost` is in US dollars.
+    """
+
+    input: int | None = None
+    cached: int | None = None
+    output: int | None = None
+    reasoning: int | None = None
+    cost: float | None = None
+
+    @property
+    def tokens(self) -> int | None:
+        """Tokens in both directions."""
+        return None if self.input is None and self.output is None else (self.input or 0) + (self.output or 0)
+
+
 class Outcome(Struct, frozen=True, omit_defaults=True):
     """How an attempt ended, and why in one line.
 
     `retry_at` is a time stated by the provider (UTC, seconds since the epoch). `claim` is what the agent says of
-    itself, kept as it is and never believed.
+    itself, kept as it is and never believed. `usage` is what its CLI reports, None if it reports nothing.
     """
 
     kind: OutcomeKind
     detail: str = ""
     retry_at: float | None = None
     claim: dict[str, object] | None = None
+    usage: Usage | None = None
 
 
 class Exit(Struct, frozen=True, omit_defaults=True):
     """How a process tree ended: the exit code, or minus the signal's number; None if it is not known.
 
-    `stopped` says why the shim ended it: ``request`` (the supervisor asked), ``deadline`` (the hard deadline), or
-    empty. `error` says why it could not be started. Times are seconds, `max_rss` is bytes. `lack` says of what the
-    machine had too little, if that is why the system killed it, or why it could not be started.
+    `stopped` says why the shim ended it: ``request`` (the supervisor asked), ``deadline`` (the hard deadline),
+    ``silence`` (the supervisor asked because nothing moved), or empty. `error` says why it could not be started.
+    Times are seconds, `max_rss` is bytes. `lack` says of what the machine had too little, if that is why the system
+    killed it, or why it could not be started.
     """
 
     code: int | None
-    stopped: Literal["", "request", "deadline"] = ""
+    stopped: Literal["", "request", "deadline", "silence"] = ""
     error: str = ""
     seconds: float = 0.0
     cpu: float = 0.0

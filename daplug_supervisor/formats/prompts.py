@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 
 from msgspec import Struct
 
-from daplug_supervisor.core.plan import Loop, Plan, Provider, Retry, Task
+from daplug_supervisor.core.plan import Loop, OnConflict, Plan, Provider, Retry, Task
 from daplug_supervisor.errors import PlanError, Problem, UsageError
 from daplug_supervisor.formats.checks import check
 from daplug_supervisor.formats.findings import dotted, escaped, fit_id, shown
@@ -120,7 +120,7 @@ def to_plan(  # noqa: PLR0913 - the options of run-prompt, by keyword only
     loop: Loop | None = None,
     worktree: bool = False,
     base: str | None = None,
-    on_conflict: Literal["error", "reuse", "increment"] = "error",
+    on_conflict: OnConflict = "error",
     sandbox: bool | Literal["strict", "balanced", "dev"] = False,
     require_diff: bool = False,
     pass_env: Sequence[str] = (),

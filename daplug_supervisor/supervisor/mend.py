@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from msgspec import Struct, convert, field
+from msgspec.structs import replace
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.machine import ACTIVE, Status
@@ -242,17 +243,7 @@ class _Mender:
         try:
             convert(name, Id)
             if LOST_PROVIDER not in run.plan.providers:
-                plan = run.plan
-                providers = {**plan.providers, LOST_PROVIDER: Provider()}
-                new = Plan(
-                    plan.name,
-                    plan.tasks,
-                    providers,
-                    plan.version,
-                    plan.on_failure,
-                    plan.timeout,
-                    plan.pass_env,
-                )
+                new = replace(run.plan, providers={**run.plan.providers, LOST_PROVIDER: Provider()})
                 self._record(run.id, ev.PlanChanged(new, (f"provider {LOST_PROVIDER}: {REASON}",)))
             self._record(run.id, ev.TaskAdded(name, _lost_task()))
         except (ValueError, IllegalTransitionError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
@@ -16,6 +17,7 @@ from daplug_supervisor.core.plan import pass_env
 from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind
 from daplug_supervisor.core.secrets import Mask
 from daplug_supervisor.core.state import Run, TaskState
+from daplug_supervisor.ports import ReadsLogs
 from daplug_supervisor.supervisor.desk import Desk
 from daplug_supervisor.supervisor.preparation import UnpreparedError, blame
 from daplug_supervisor.workspace.files import STDERR, STDOUT, read_tail
@@ -31,6 +33,9 @@ _LACK_REST = 5.0
 
 _VARIABLE = re.compile(rb"\b[A-Z][A-Z0-9_]{3,99}\b")
 _MOST_MISSED = 3
+
+_MOST_LOGS = 8
+"""Files beside its output that are read for an attempt."""
 
 
 async def outcome_of(
@@ -69,7 +74,10 @@ async def _judged(desk: Desk, run: Run, bundle: Bundle, found: Exit) -> Outcome:
     worker = desk.worker(run, bundle.assignment.provider)
     try:
         wanted = worker.output_wanted if found.code == 0 else max(worker.output_wanted, _TAIL)
-        evidence = Evidence(bundle, found, *await _output(bundle, wanted))
+        now = desk.clock.now() + desk.clock.ahead()
+        evidence = Evidence(bundle, found, *await _output(bundle, wanted), now=now)
+        if isinstance(worker, ReadsLogs):
+            evidence = replace(evidence, logs=await _logs(worker.logs(evidence)))
         # What the journal could not give back must not get there.
         outcome = msgspec.json.decode(msgspec.json.encode(worker.outcome(evidence)), type=Outcome)
     except Exception as error:  # noqa: BLE001 (a worker may come from anybody; its faults are not ours)
@@ -96,6 +104,11 @@ async def _output(bundle: Bundle, wanted: int) -> tuple[bytes, bytes]:
     return await anyio.to_thread.run_sync(
         lambda: (read_tail(out, wanted), read_tail(err, min(wanted, _TAIL)))
     )
+
+
+async def _logs(paths: Sequence[str]) -> tuple[bytes, ...]:
+    named = tuple(paths)[:_MOST_LOGS]
+    return await anyio.to_thread.run_sync(lambda: tuple(read_tail(Path(path), _TAIL) for path in named))
 
 
 def masked(mask: Mask, found: Exit, outcome: Outcome) -> tuple[Exit, Outcome]:

@@ -118,6 +118,7 @@ def prepare(desk: Desk, run: Run, bundle: Bundle) -> Launch:
             **command.env,
             **names,
         },
+        stdin=command.stdin,
         deadline=None if spec.timeout is None else desk.clock.monotonic() + spec.timeout,
         grace=spec.grace,
     )

@@ -57,7 +57,7 @@ async def check_launcher(make: Make, tmp_path: Path) -> None:
 
 def _launch(directory: Path, what: str, grace: float = 10.0, deadline: float | None = None) -> Launch:
     environ = {ATTEMPT_VARIABLE: str(directory)}
-    return Launch(str(directory), (*_SHELL, what), "/", environ, deadline, grace)
+    return Launch(str(directory), (*_SHELL, what), "/", environ, deadline=deadline, grace=grace)
 
 
 def _code(found: Exit | None) -> int | None:

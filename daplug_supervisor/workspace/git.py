@@ -13,11 +13,11 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
 
 from msgspec import Struct
 
 from daplug_supervisor.core.environment import handed_on
+from daplug_supervisor.core.plan import OnConflict
 from daplug_supervisor.errors import SupervisorError
 from daplug_supervisor.workspace.files import write_atomically
 
@@ -55,7 +55,7 @@ def worktree(
     owner: str,
     name: str,
     base: str | None = None,
-    on_conflict: Literal["error", "reuse", "increment"] = "error",
+    on_conflict: OnConflict = "error",
 ) -> Worktree:
     """The worktree of a task; made if it is not there yet.
 

@@ -22,7 +22,7 @@ _BYTES = dict(os.environb)
 
 
 def spawn(launch: dict[str, Any], logs: list[Log], victim: Victim) -> int:
-    """Start the agent in a group of its own, with empty input and its output in files."""
+    """Start the agent in a group of its own, with its input and its output in files."""
     argv = launch["argv"]
     environ = {
         **_BYTES,
@@ -37,7 +37,7 @@ def spawn(launch: dict[str, Any], logs: list[Log], victim: Victim) -> int:
                 argv,
                 environ,
                 file_actions=(
-                    (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_OPEN, 0, launch.get("stdin") or "/dev/null", os.O_RDONLY, 0),
                     (os.POSIX_SPAWN_DUP2, logs[0].descriptor, 1),
                     (os.POSIX_SPAWN_DUP2, logs[1].descriptor, 2),
                 ),
