@@ -257,6 +257,7 @@ class _Shim:
             {
                 "directory": launch.directory, "argv": list(launch.argv), "cwd": launch.cwd, "env": environ,
                 "deadline": launch.deadline, "grace": launch.grace, "output_limit": launch.output_limit,
+                "stdin": launch.stdin,
                 "mark": environ.get(ATTEMPT_VARIABLE, ""),
             }
         )  # fmt: skip
