@@ -69,7 +69,7 @@ async def test_who_dies_before_opening_the_gate_has_run_nothing(tmp_path: Path) 
         assert identity.pid in {one.pid for one in everyone}
         await first.kill()
     for one in everyone:
-        await gone(one.pid, within=2.0)
+        await gone(one.pid)
     async with opened() as launcher:
         attached = await launcher.attach(identity, str(tmp_path / "a"))
         attached.stop()
@@ -86,7 +86,7 @@ async def test_idle_shims_and_the_launcher_end_with_their_owner(tmp_path: Path) 
         assert len(everyone) >= 2
         await first.kill()
     for one in everyone:
-        await gone(one.pid, within=2.0)
+        await gone(one.pid)
 
 
 async def test_a_killed_launcher_is_replaced_and_what_runs_is_not_touched(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ async def test_the_zoo_of_a_shim_that_is_killed_ends_too(
     os.kill(gate.identity.pid, signal.SIGKILL)
     found = await end_of(attached)
     assert (found.code, found.known, found.stopped) == (None, False, "")
-    await none_with(token, within=5.0)
+    await none_with(token)
 
 
 async def test_without_a_launcher_what_can_be_found_of_a_killed_shim_is_ended(
@@ -123,7 +123,7 @@ async def test_a_tree_that_forks_itself_anew_for_ever_ends(
     await said(tmp_path / "b" / "stdout.log", "ready")
     os.kill(gate.identity.pid, signal.SIGKILL)
     assert not (await end_of(attached)).known
-    await none_with(token, within=2.0)
+    await none_with(token)
     assert (await finished(launcher, shell(tmp_path / "c", "exit 4"))).code == 4, "others go on"
 
 
@@ -182,17 +182,19 @@ async def test_a_stop_that_comes_too_late_does_not_reach_the_next_attempt(
 
 @pytest.mark.parametrize("text", ["echo ready; sleep 1000", DEAF])
 async def test_the_deadline_holds_without_anybody(tmp_path: Path, text: str, token: str) -> None:
+    deadline = time.monotonic() + 0.6
     async with owner() as first:
-        what = shell(tmp_path, f"sleep 1000.{token} & {text}", deadline=time.monotonic() + 0.6, grace=0.2)
+        what = shell(tmp_path, f"sleep 1000.{token} & {text}", deadline=deadline, grace=0.2)
         identity = await first.start(what)
         await said(tmp_path / "stdout.log", "ready")
         await first.kill()
-    await gone(identity.pid, within=2.0)
+    await gone(identity.pid)
+    assert time.monotonic() >= deadline
     assert with_token(token) == []
     async with opened() as launcher:
         found = await end_of(await launcher.attach(identity, str(tmp_path)))
     assert (found.code, found.stopped) == (-9 if text == DEAF else -15, "deadline")
-    assert 0.3 < found.seconds < 2
+    assert found.seconds < 10
 
 
 async def test_a_deadline_that_is_over_ends_it_at_once(launcher: ShimLauncher, tmp_path: Path) -> None:
