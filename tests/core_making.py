@@ -8,7 +8,7 @@ from typing import Any
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.decide import Decision, Start, decide, wake_at
 from daplug_supervisor.core.plan import Plan, Provider, Retry, Task
-from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind, Result
+from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind, Result, Usage
 from daplug_supervisor.core.retry import after_attempt
 from daplug_supervisor.core.state import Pool, Run, State, TaskState, apply
 
@@ -33,9 +33,12 @@ def chain(*names: str) -> Plan:
 
 
 def result(
-    kind: OutcomeKind = OutcomeKind.FAILED, detail: str = "why", retry_at: float | None = None
+    kind: OutcomeKind = OutcomeKind.FAILED,
+    detail: str = "why",
+    retry_at: float | None = None,
+    usage: Usage | None = None,
 ) -> Result:
-    return Result(Outcome(kind, detail, retry_at), Exit(1))
+    return Result(Outcome(kind, detail, retry_at, usage=usage), Exit(1))
 
 
 class Story:
@@ -63,17 +66,17 @@ class Story:
             apply(self.state, entry)
             self.entries.append(entry)
 
-    def start(self, *names: str) -> None:
+    def start(self, *names: str, provider: str | None = None) -> None:
         for name in names:
             known = self.task(name)
             number = known.attempt.number + 1 if known.attempt else 1
-            self.record(ev.AttemptStarted(name, number, f"{name}-{number}", known.provider))
+            self.record(ev.AttemptStarted(name, number, f"{name}-{number}", provider or known.provider))
 
     def start_all(self) -> list[str]:
         """Carry out decisions to start, as long as there are any."""
         names: list[str] = []
         while isinstance(decision := self.decide(), Start):
-            self.start(decision.task)
+            self.start(decision.task, provider=decision.provider)
             names.append(decision.task)
         return names
 
@@ -144,6 +147,7 @@ def others(plan: Plan) -> list[ev.Event]:
         ev.Resumed("me"),
         ev.ProviderRested("codex", 60.5, "429"),
         ev.ProviderStopped("codex", "401"),
+        ev.ProviderPaused("codex", 2000.0, "lunch"),
         ev.ProviderResumed("codex"),
         ev.RunFinished(),
     ]

@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.machine import Status
 from daplug_supervisor.core.results import RETRYABLE
-from daplug_supervisor.core.state import Run, TaskState
+from daplug_supervisor.core.state import Pool, Run, TaskState
 from daplug_supervisor.errors import NotPossibleError
 
-Verb = Literal["halt", "resume", "retry", "skip", "cancel"]
+Verb = Literal["halt", "resume", "retry", "skip", "cancel", "pause_provider", "resume_provider"]
 
 
 class Command(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A command, as it lies in the inbox. `id` is the sender's; the same id twice is answered once."""
+    """A command, as it lies in the inbox. `id` is the sender's; the same id twice is answered once.
+
+    `seconds` is for how long to pause a provider; None until it is resumed.
+    """
 
     id: str
     verb: Verb
     run: str = ""
     task: str = ""
+    provider: str = ""
+    seconds: Annotated[float, Meta(gt=0, le=366 * 86400)] | None = None
     reason: str = ""
     force: bool = False
 
 
-def events_of(run: Run, command: Command) -> list[ev.Event]:
-    """The events that carry a command out.
+def events_of(run: Run, command: Command, now: float) -> list[ev.Event]:
+    """The events that carry a command out, at a time (UTC, seconds).
 
     Raises:
         NotPossibleError: it cannot be done now; the message says why.
@@ -37,6 +42,8 @@ def events_of(run: Run, command: Command) -> list[ev.Event]:
         return [_halt(run, command)]
     if command.verb == "resume":
         return [ev.Resumed("command")]
+    if command.verb in ("pause_provider", "resume_provider"):
+        return [_provider(run, command, now)]
     task = find_task(run, command.task)
     if command.verb == "retry":
         return _retry(task, command)
@@ -57,6 +64,30 @@ def find_task(run: Run, name: str) -> TaskState:
         hint = f"; did you mean {near[0]}?" if near else ""
         raise NotPossibleError(f"run {run.id} has no task {name!r}{hint}")
     return task
+
+
+def find_provider(run: Run, name: str) -> Pool:
+    """The pool of that name.
+
+    Raises:
+        NotPossibleError: there is none; the message names those that there are.
+    """
+    pool = run.pools.get(name)
+    if pool is None:
+        raise NotPossibleError(f"run {run.id} has no provider {name!r}; it has {', '.join(run.pools)}")
+    return pool
+
+
+def _provider(run: Run, command: Command, now: float) -> ev.Event:
+    pool = find_provider(run, command.provider)
+    if run.finished_at is not None:
+        raise NotPossibleError(f"run {run.id} has finished: its providers have nothing to do")
+    if command.verb == "resume_provider":
+        if not (pool.closed(now) or pool.probing):
+            raise NotPossibleError(f"provider {pool.name} is not paused, and neither rests nor is stopped")
+        return ev.ProviderResumed(pool.name)
+    until = None if command.seconds is None else now + command.seconds
+    return ev.ProviderPaused(pool.name, until, command.reason)
 
 
 def _halt(run: Run, command: Command) -> ev.Event:

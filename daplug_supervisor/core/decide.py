@@ -6,10 +6,14 @@ only at the tops of the pools' heaps, so its cost does not grow with the plan.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from math import inf
+
 from msgspec import Struct
 
+from daplug_supervisor.core.budget import last_places, reached
 from daplug_supervisor.core.events import HaltedBy
-from daplug_supervisor.core.model import Pool, ReadyKey, Run
+from daplug_supervisor.core.model import PROBE_TRUSTED, Pool, ReadyKey, Run
 from daplug_supervisor.core.queues import first
 
 
@@ -44,37 +48,67 @@ def decide(run: Run, now: float) -> Decision | None:
         return None
     if run.halt is not None:
         return ConfirmHalt() if run.halt.halted_at is None and not run.active else None
-    busy = [pool for pool in run.pools.values() if pool.ready or pool.waiting]
+    busy = [pool for pool in run.pools.values() if pool.busy]
     halt = _halt(run, busy, now)
     if halt is not None:
         return halt
     if not busy and not run.active:
         return Finish()
-    return _start(run, now) if run.parallel is None or run.active < run.parallel else None
+    if run.parallel is not None and run.active >= run.parallel:
+        return None
+    if last_places(run.plan.budget, run.spent, run.active):
+        return None
+    return _start(run, busy, now)
 
 
 def _halt(run: Run, busy: list[Pool], now: float) -> RequestHalt | None:
-    """Why to start nothing more, although something is left: a failure, the time, or only stopped pools."""
+    """Why to start nothing more, although something is left: a failure, time, money, or only stopped pools."""
     if run.plan.on_failure == "halt" and run.fresh_failures and (busy or run.active):
         return RequestHalt("a task did not succeed and the plan says on_failure: halt", "failure")
     limit = run.plan.timeout
     if limit is not None and now >= run.started_at + limit and (busy or run.active):
         return RequestHalt(f"the run's timeout of {limit:g} s is over", "timeout")
-    if busy and not run.active and all(pool.stopped for pool in busy):
+    spent = reached(run.plan.budget, run.spent) if busy else ""
+    if spent:
+        return RequestHalt(f"the run's budget is spent ({spent}): raise it in the plan to go on", "budget")
+    if busy and not run.active and all(_hopeless(run, pool) for pool in busy):
         reasons = "; ".join(f"provider {pool.name} is stopped: {pool.reason}" for pool in busy)
         return RequestHalt(reasons, "provider")
     return None
 
 
-def _start(run: Run, now: float) -> Start | None:
+def _hopeless(run: Run, pool: Pool) -> bool:
+    """Whether nothing of a pool can run before a person has resumed something."""
+    if not pool.stopped:
+        return False
+    return not pool.free or all(run.pools[name].stopped for name in pool.fallback)
+
+
+def _start(run: Run, busy: list[Pool], now: float) -> Start | None:
     best: tuple[ReadyKey, str] | None = None
-    for pool in run.pools.values():
-        if pool.full or pool.closed(now):
+    for pool in busy:
+        place = taker(run, pool, now)
+        if place is None:
             continue
-        key = first(run, pool, now)
-        if key is not None and (best is None or key < best[0]):
-            best = key, pool.name
+        for lane in (pool.free,) if pool.closed(now) else pool.lanes:
+            key = first(run, lane, now)
+            if key is not None and (best is None or key < best[0]):
+                best = key, place
     return None if best is None else Start(best[0][-1], best[1])
+
+
+def taker(run: Run, pool: Pool, now: float) -> str | None:
+    """The pool that may start what waits in `pool`: itself or, while it is closed, for its free lane, a fallback."""
+    if pool.closed(now):
+        return _open(run, pool.fallback, now)
+    return None if pool.full(now) else pool.name
+
+
+def _open(run: Run, names: Iterable[str], now: float) -> str | None:
+    """The first of these pools that is not closed and has room."""
+    return next(
+        (name for name in names if not (run.pools[name].closed(now) or run.pools[name].full(now))), None
+    )
 
 
 def wake_at(run: Run, now: float) -> float | None:
@@ -83,11 +117,29 @@ def wake_at(run: Run, now: float) -> float | None:
         return None
     times = [] if run.plan.timeout is None else [run.started_at + run.plan.timeout]
     for pool in run.pools.values():
-        if pool.stopped:
-            continue
-        if pool.rest_until > now:
-            if pool.ready or pool.waiting:
-                times.append(pool.rest_until)
-        elif pool.waiting and not pool.full:
-            times.append(pool.waiting[0][0])
-    return min((time for time in times if time > now), default=None)
+        if pool.busy:
+            times += _times(run, pool, now)
+    return min((time for time in times if now < time < inf), default=None)
+
+
+def _times(run: Run, pool: Pool, now: float) -> Iterator[float]:
+    """When something of a pool may be able to start."""
+    closed = pool.closed(now)
+    if not closed:
+        if pool.probing:
+            yield pool.probed_at + PROBE_TRUSTED
+        if not pool.full(now):
+            yield from (lane.waiting[0][0] for lane in pool.lanes if lane.waiting)
+        return
+    if not pool.stopped:
+        yield pool.opens_at
+    if not pool.free:
+        return
+    for name in pool.fallback:
+        other = run.pools[name]
+        if not other.stopped:
+            yield other.opens_at
+        if other.probing:
+            yield other.probed_at + PROBE_TRUSTED
+    if pool.free.waiting and _open(run, pool.fallback, now) is not None:
+        yield pool.free.waiting[0][0]

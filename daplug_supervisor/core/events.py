@@ -13,7 +13,7 @@ from msgspec import Struct
 from daplug_supervisor.core.plan import Plan, Task
 from daplug_supervisor.core.results import Outcome, OutcomeKind, Result
 
-HaltedBy = Literal["stop_file", "command", "signal", "failure", "timeout", "provider", "caller"]
+HaltedBy = Literal["stop_file", "command", "signal", "failure", "timeout", "provider", "caller", "budget"]
 
 
 def _snake(name: str) -> str:
@@ -146,8 +146,16 @@ class ProviderStopped(Event, frozen=True):
     reason: str
 
 
+class ProviderPaused(Event, frozen=True):
+    """A person wants a pool to take nothing until `until` (UTC, seconds), or until it is resumed; also over restarts."""
+
+    provider: str
+    until: float | None = None
+    reason: str = ""
+
+
 class ProviderResumed(Event, frozen=True):
-    """A stopped or resting pool takes tasks again."""
+    """A stopped, resting or paused pool takes tasks again."""
 
     provider: str
 
@@ -280,6 +288,7 @@ AnyEvent = (
     | Resumed
     | ProviderRested
     | ProviderStopped
+    | ProviderPaused
     | ProviderResumed
     | RunFinished
     | AttemptStarted

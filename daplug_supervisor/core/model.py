@@ -7,13 +7,37 @@ from msgspec import Struct, field
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.machine import ACTIVE, Status
 from daplug_supervisor.core.plan import Plan, Task
-from daplug_supervisor.core.results import Result
+from daplug_supervisor.core.results import Result, Usage
 
 ReadyKey = tuple[int, float, int, int, str]
 """-priority, -rank, order, ticket, task: the smallest goes first."""
 
 WaitingKey = tuple[float, int, int, str]
 """not before, order, ticket, task."""
+
+
+PROBE_TRUSTED = 300.0
+"""Seconds after which a probe that still runs shows that its provider works again: the CLIs give up before that."""
+
+
+class Spent(Struct):
+    """What attempts have cost. `unknown` counts those of agents whose cost nobody reported.
+
+    `tokens` are those of both directions, `cost` is in US dollars.
+    """
+
+    attempts: int = 0
+    tokens: int = 0
+    cost: float = 0.0
+    unknown: int = 0
+
+    def add(self, usage: Usage | None) -> None:
+        """Count what one attempt reports of itself."""
+        if usage is None or (usage.tokens is None and usage.cost is None):
+            self.unknown += 1
+            return
+        self.tokens += usage.tokens or 0
+        self.cost += usage.cost or 0.0
 
 
 class Attempt(Struct):
@@ -43,8 +67,9 @@ class Past(Struct, frozen=True):
 class TaskState(Struct):
     """What is known of a task.
 
-    `tries` counts the attempts that used one up, `lost` those lost in a row. `moved`: a fallback has taken
-    the task over from the provider that the plan names; `rerouted`: for its own outcome, which is done once.
+    `tries` counts the attempts that used one up, `lost` those lost in a row; `spent` is what they cost since a person
+    last began the task again. `moved`: another provider than the one that the plan names has taken the task over for
+    good; `rerouted`: for its own outcome, which is done once.
     """
 
     id: str
@@ -62,6 +87,7 @@ class TaskState(Struct):
     changed_at: float = 0.0
     attempt: Attempt | None = None
     past: tuple[Past, ...] = ()
+    spent: Spent = field(default_factory=Spent)
     cancelling: bool = False
     reason: str = ""
     remedy: str = ""
@@ -72,31 +98,67 @@ class TaskState(Struct):
         return self.past[-1].result if self.past else None
 
 
-class Pool(Struct):
-    """A provider in a run: its limit, what it runs, and the heaps of what it could run.
+class Lane(Struct):
+    """The heaps of what a pool could run: at once, and after a wait."""
 
-    `rests` counts the rests in a row; `probing` means that nothing has shown yet that an outage is over.
+    ready: list[ReadyKey] = field(default_factory=list)
+    waiting: list[WaitingKey] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.ready or self.waiting)
+
+
+class Pool(Struct):
+    """A provider in a run: its limit, what it runs, and what it could run.
+
+    The tasks of the lane `free` may be run by one of its `fallback` while it is closed, those of `bound` may not.
+    `rests` counts the rests in a row. `probing`: nothing has shown yet that a limit or an outage is over; `probe` is the
+    task that is to show it, since `probed_at`. Times are UTC seconds.
     """
 
     name: str
     limit: int
+    account: str = ""
+    fallback: tuple[str, ...] = ()
     running: int = 0
     rest_until: float = 0.0
+    paused_until: float = 0.0
     rests: int = 0
     probing: bool = False
+    probe: str = ""
+    probed_at: float = 0.0
     stopped: bool = False
     reason: str = ""
-    ready: list[ReadyKey] = field(default_factory=list)
-    waiting: list[WaitingKey] = field(default_factory=list)
+    bound: Lane = field(default_factory=Lane)
+    free: Lane = field(default_factory=Lane)
 
     @property
-    def full(self) -> bool:
-        """Whether it runs as many as it may: its limit, or one probe at a time after an outage."""
-        return self.running >= (1 if self.probing else self.limit)
+    def lanes(self) -> tuple[Lane, Lane]:
+        """Both lanes."""
+        return self.bound, self.free
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is something that it could run, now or later."""
+        return bool(self.bound or self.free)
+
+    def full(self, now: float) -> bool:
+        """Whether it runs as many as it may: its limit, or one probe after a limit or an outage."""
+        waits = self.probing and self.probe != "" and now < self.probed_at + PROBE_TRUSTED
+        return waits or self.running >= self.limit
 
     def closed(self, now: float) -> bool:
         """Whether it takes nothing at the moment, whatever its limit."""
-        return self.stopped or self.rest_until > now
+        return self.stopped or self.opens_at > now
+
+    @property
+    def opens_at(self) -> float:
+        """When its rest and its pause are over."""
+        return max(self.rest_until, self.paused_until)
+
+    def works(self) -> None:
+        """Its provider has answered: limits and outages are over."""
+        self.rests, self.probing, self.probe = 0, False, ""
 
 
 class Halt(Struct, frozen=True):
@@ -112,7 +174,7 @@ class Halt(Struct, frozen=True):
 class Run(Struct):
     """One execution of a plan. `counts` has a number for each status, `after` the dependents of each task.
 
-    `boot` and `booted` say what its times are measured by (`events.RunStarted`), `last_at` is its last event's.
+    `spent` is what all its attempts cost. `boot` and `booted` say what its times are measured by (`events.RunStarted`), `last_at` is its last event's.
     """
 
     id: str
@@ -129,6 +191,7 @@ class Run(Struct):
     started_at: float = 0.0
     starts: int = 0
     fresh_failures: int = 0
+    spent: Spent = field(default_factory=Spent)
     answered: set[str] = field(default_factory=set)
     halt: Halt | None = None
     finished_at: float | None = None

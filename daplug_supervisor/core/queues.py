@@ -11,7 +11,7 @@ from typing import Any
 
 from daplug_supervisor.core.graph import cycle, dependents, ranks
 from daplug_supervisor.core.machine import ACTIVE, SATISFIED, Status
-from daplug_supervisor.core.model import Pool, ReadyKey, Run, TaskState, WaitingKey
+from daplug_supervisor.core.model import Lane, Pool, ReadyKey, Run, TaskState, WaitingKey
 from daplug_supervisor.core.plan import Plan
 
 
@@ -68,7 +68,8 @@ def requeue(run: Run) -> None:
     run.pools = {}
     for name, provider in run.plan.providers.items():
         pool = before.get(name) or Pool(name, provider.parallel)
-        pool.limit, pool.running, pool.ready, pool.waiting = provider.parallel, 0, [], []
+        pool.limit, pool.running, pool.bound, pool.free = provider.parallel, 0, Lane(), Lane()
+        pool.account, pool.fallback = provider.account or "", provider.fallback
         run.pools[name] = pool
     for task in run.tasks.values():
         if task.status in ACTIVE and task.attempt is not None:
@@ -82,20 +83,20 @@ def queue(run: Run, task: TaskState) -> None:
     if task.unmet or (run.only and task.id not in run.only):
         return
     run.finished_at = None
-    pool = run.pools[task.provider]
+    lane = lane_of(run, task)
     task.ticket += 1
     if task.not_before:
-        heappush(pool.waiting, (task.not_before, task.order, task.ticket, task.id))
+        heappush(lane.waiting, (task.not_before, task.order, task.ticket, task.id))
     else:
-        heappush(pool.ready, ready_key(run, task))
+        heappush(lane.ready, ready_key(run, task))
 
 
 def unqueue(run: Run, task: TaskState) -> None:
     """Make the entry of a task invalid, if it has one."""
     task.ticket += 1
-    pool = run.pools[task.provider]
-    _settle(run, pool.ready)
-    _settle(run, pool.waiting)
+    lane = lane_of(run, task)
+    _settle(run, lane.ready)
+    _settle(run, lane.waiting)
 
 
 def satisfy(run: Run, task: TaskState, change: int) -> None:
@@ -113,25 +114,40 @@ def satisfy(run: Run, task: TaskState, change: int) -> None:
                 unqueue(run, other)
 
 
+def sharing(run: Run, provider: str) -> list[Pool]:
+    """The pools that share the account of a provider, itself among them."""
+    pool = run.pools[provider]
+    if not pool.account:
+        return [pool]
+    return [other for other in run.pools.values() if other.account == pool.account]
+
+
 def promote(run: Run, pool: Pool, now: float) -> None:
     """Move the tasks whose wait is over among the ready ones."""
-    while pool.waiting and pool.waiting[0][0] <= now:
-        *_, ticket, name = heappop(pool.waiting)
-        task = run.tasks[name]
-        if task.ticket == ticket:
-            heappush(pool.ready, ready_key(run, task))
-    _settle(run, pool.waiting)
+    for lane in pool.lanes:
+        while lane.waiting and lane.waiting[0][0] <= now:
+            *_, ticket, name = heappop(lane.waiting)
+            task = run.tasks[name]
+            if task.ticket == ticket:
+                heappush(lane.ready, ready_key(run, task))
+        _settle(run, lane.waiting)
 
 
-def first(run: Run, pool: Pool, now: float) -> ReadyKey | None:
-    """The best of the ready tasks and of those whose wait is over."""
-    best = pool.ready[0] if pool.ready else None
-    for *_, ticket, name in _due(pool.waiting, now):
+def first(run: Run, lane: Lane, now: float) -> ReadyKey | None:
+    """The best of the ready tasks of a lane and of those whose wait is over."""
+    best = lane.ready[0] if lane.ready else None
+    for *_, ticket, name in _due(lane.waiting, now):
         task = run.tasks[name]
         if task.ticket == ticket:
             key = ready_key(run, task)
             best = key if best is None or key < best else best
     return best
+
+
+def lane_of(run: Run, task: TaskState) -> Lane:
+    """Where a task waits: whether one of its pool's fallbacks may start it."""
+    pool = run.pools[task.provider]
+    return pool.free if pool.fallback and run.plan.tasks[task.id].fallback else pool.bound
 
 
 def ready_key(run: Run, task: TaskState) -> ReadyKey:

@@ -6,10 +6,14 @@ hash of the attempt's name: reproducible, and the same after a restart.
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from daplug_supervisor.core import events as ev
+from daplug_supervisor.core.budget import reached
 from daplug_supervisor.core.machine import Status
-from daplug_supervisor.core.model import Run, TaskState
+from daplug_supervisor.core.model import Pool, Run, TaskState
 from daplug_supervisor.core.plan import Retry
+from daplug_supervisor.core.queues import sharing
 from daplug_supervisor.core.results import RULES, OutcomeKind, Result
 
 MAX_LOST = 3
@@ -46,6 +50,15 @@ def after_attempt(
     `now` is UTC seconds, steady; `ahead` is by how much the machine's clock is ahead of it. Others state times by
     the machine's clock.
     """
+    found = _follows(run, task, result, now, ahead)
+    spent = _spent(run, task, result) if isinstance(found[0], ev.RetryScheduled) else ""
+    if spent:
+        remedy = "raise the task's budget, then retry it"
+        return [ev.TaskStuck(task.id, _told(result, f"its budget is spent ({spent})"), remedy), *found[1:]]
+    return found
+
+
+def _follows(run: Run, task: TaskState, result: Result, now: float, ahead: float) -> list[ev.Event]:
     rule = RULES[result.outcome.kind]
     if task.cancelling and task.status is not Status.LANDING:
         return [ev.TaskCancelled(task.id, task.reason)]
@@ -83,32 +96,64 @@ def _again(run: Run, task: TaskState, result: Result, now: float) -> ev.Event:
     return ev.RetryScheduled(task.id, result, now + delay(name, count, retry), uses_try)
 
 
+def _spent(run: Run, task: TaskState, result: Result) -> str:
+    """Which limit of its budget a task has reached with this attempt, in words, or ''."""
+    budget = run.spec(task.id).budget
+    if budget is None:
+        return ""
+    spent = replace(task.spent)
+    if task.status is Status.RUNNING:
+        spent.attempts += RULES[result.outcome.kind].uses_try
+        spent.add(result.outcome.usage)
+    return reached(budget, spent)
+
+
+def _told(result: Result, words: str) -> Result:
+    detail = result.outcome.detail
+    return replace(result, outcome=replace(result.outcome, detail=f"{detail}; {words}" if detail else words))
+
+
 def _elsewhere(run: Run, task: TaskState, result: Result) -> ev.Event:
     spent = task.rerouted or _tries(task, result) >= run.spec(task.id).retry.attempts
-    other = None if spent else _fallback(run, task)
+    other = None if spent else _another(run, task)
     return _stuck(task, result) if other is None else ev.RetryScheduled(task.id, result, provider=other)
 
 
-def _fallback(run: Run, task: TaskState, now: float | None = None) -> str | None:
-    """The provider that takes over, or None; one that is closed at `now` does not."""
-    for name in run.plan.providers[task.provider].fallback:
-        if now is None or not run.pools[name].closed(now):
-            return name
-    return None
+def _another(run: Run, task: TaskState) -> str | None:
+    """Another provider than the one that did not get further, for good; None if there is none."""
+    if not run.spec(task.id).fallback:
+        return None
+    own = task.provider
+    tried = task.attempt.provider if task.attempt else own
+    return next((name for name in (*run.plan.providers[own].fallback, own) if name != tried), None)
 
 
 def _closed(run: Run, task: TaskState, result: Result, now: float, ahead: float) -> list[ev.Event]:
-    """Nothing is wrong with the task: its provider rests or is stopped, or the run is halted."""
-    outcome, pool = result.outcome, run.pools[task.provider]
+    """Nothing is wrong with the task: its provider rests or is stopped, or the run is halted.
+
+    All pools of the same account share the limit. The task waits in its own pool; while that is closed, a fallback
+    may start it (`decide`).
+    """
+    outcome = result.outcome
+    pools = sharing(run, task.attempt.provider if task.attempt else task.provider)
     rule = RULES[outcome.kind]
     if rule.follow == "halt":
         reason = f"{outcome.detail or outcome.kind}: {rule.remedy}"
         return [ev.RetryScheduled(task.id, result, uses_try=False), ev.HaltRequested(reason, "failure")]
-    retried = ev.RetryScheduled(task.id, result, uses_try=False, provider=_fallback(run, task, now))
+    retried = ev.RetryScheduled(task.id, result, uses_try=False)
     if rule.follow == "stop":
-        return [retried, ev.ProviderStopped(pool.name, outcome.detail)]
-    until = None if outcome.retry_at is None else outcome.retry_at - ahead
-    if until is None or until <= now:
-        first = now + min(REST_LONGEST, REST_FIRST * 2.0 ** min(pool.rests, 10))
-        until = pool.rest_until if pool.rest_until > now else first
-    return [retried, ev.ProviderRested(pool.name, until, outcome.detail)]
+        return [retried, *(ev.ProviderStopped(pool.name, outcome.detail) for pool in pools)]
+    stated = None if outcome.retry_at is None else outcome.retry_at - ahead
+    return [
+        retried,
+        *(ev.ProviderRested(pool.name, _until(pool, stated, now), outcome.detail) for pool in pools),
+    ]
+
+
+def _until(pool: Pool, stated: float | None, now: float) -> float:
+    """When the rest of a pool is over: at the stated time, unless that has not helped."""
+    if stated is not None and stated > now:
+        return stated
+    if pool.rest_until > now:
+        return pool.rest_until
+    return now + min(REST_LONGEST, REST_FIRST * 2.0 ** min(pool.rests, 10))

@@ -7,15 +7,26 @@ copy for each event would be quadratic. Folding the same entries always gives an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from math import inf
 from typing import Any
 
 from msgspec.structs import replace
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.machine import ACTIVE, ENDED, SATISFIED, Status, next_status
-from daplug_supervisor.core.model import Attempt, Halt, Past, Pool, Run, State, TaskState
+from daplug_supervisor.core.model import Attempt, Halt, Past, Pool, Run, Spent, State, TaskState
 from daplug_supervisor.core.plan import Plan
-from daplug_supervisor.core.queues import flaw, index, promote, provider_of, queue, requeue, satisfy, unqueue
+from daplug_supervisor.core.queues import (
+    flaw,
+    index,
+    promote,
+    provider_of,
+    queue,
+    requeue,
+    satisfy,
+    sharing,
+    unqueue,
+)
 from daplug_supervisor.core.results import ANSWERED, RULES, OutcomeKind, Result
 from daplug_supervisor.core.times import move, set_by
 from daplug_supervisor.errors import IllegalTransitionError
@@ -82,6 +93,8 @@ def _apply_to_task(run: Run, event: ev.TaskEvent, at: float) -> None:
 
 def _started(run: Run, task: TaskState, event: ev.AttemptStarted, at: float) -> None:
     task.attempt = Attempt(event.number, event.token, event.provider, at)
+    if run.pools[event.provider].probing:
+        run.pools[event.provider].probe, run.pools[event.provider].probed_at = task.id, at
     task.not_before = 0.0
     task.reason = task.remedy = ""
     for pool in run.pools.values():
@@ -107,14 +120,23 @@ def _ended(run: Run, task: TaskState, result: Result, at: float, *, uses_try: bo
     if task.status is not Status.RUNNING:
         task.past = task.past[:-1]
         task.tries -= 1
+    else:
+        _spend(run, task, attempt.provider, result, uses_try=uses_try)
     task.past += (Past(attempt.number, attempt.provider, attempt.at, at, result),)
     task.tries += uses_try
     task.lost = task.lost + 1 if kind is OutcomeKind.LOST else 0
-    pool = run.pools[attempt.provider]
     if kind in ANSWERED:
-        pool.rests, pool.probing = 0, False
-    elif kind is OutcomeKind.OUTAGE:
-        pool.probing = True
+        for pool in sharing(run, attempt.provider):
+            pool.works()
+    elif run.pools[attempt.provider].probe == task.id:
+        run.pools[attempt.provider].probe = ""
+
+
+def _spend(run: Run, task: TaskState, provider: str, result: Result, *, uses_try: bool) -> None:
+    for spent in (run.spent, task.spent):
+        spent.attempts += uses_try
+        if run.plan.providers[provider].worker != "command":
+            spent.add(result.outcome.usage)
 
 
 def _exited(run: Run, task: TaskState, event: ev.AttemptExited, at: float) -> None:
@@ -149,7 +171,7 @@ def _reasoned(_run: Run, task: TaskState, event: Any, _at: float) -> None:
 
 def _reset(run: Run, task: TaskState, event: ev.TaskReset, _at: float) -> None:
     task.tries = task.lost = 0
-    task.not_before, task.moved, task.rerouted = 0.0, False, False
+    task.not_before, task.moved, task.rerouted, task.spent = 0.0, False, False, Spent()
     task.provider = provider_of(run.plan, task.id)
     task.reason, task.remedy = event.reason, ""
 
@@ -272,6 +294,7 @@ def _rested(state: State, entry: ev.Entry, event: ev.ProviderRested) -> None:
     pool = _pool(state, entry)
     pool.rests += pool.rest_until <= entry.at  # attempts that end together tell of one rest, not of several
     pool.rest_until, pool.reason = max(pool.rest_until, event.until), event.reason
+    pool.probing, pool.probe = True, ""
 
 
 def _stopped(state: State, entry: ev.Entry, event: ev.ProviderStopped) -> None:
@@ -279,10 +302,16 @@ def _stopped(state: State, entry: ev.Entry, event: ev.ProviderStopped) -> None:
     pool.stopped, pool.reason = True, event.reason
 
 
+def _paused(state: State, entry: ev.Entry, event: ev.ProviderPaused) -> None:
+    pool = _pool(state, entry)
+    pool.paused_until = inf if event.until is None else event.until
+    pool.reason = event.reason
+
+
 def _pool_resumed(state: State, entry: ev.Entry, _event: ev.ProviderResumed) -> None:
     pool = _pool(state, entry)
-    pool.stopped, pool.rest_until, pool.rests, pool.reason = False, 0.0, 0, ""
-    pool.probing = False
+    pool.stopped, pool.rest_until, pool.paused_until, pool.reason = False, 0.0, 0.0, ""
+    pool.works()
 
 
 def _finished(state: State, entry: ev.Entry, _event: ev.RunFinished) -> None:
@@ -320,6 +349,7 @@ _HANDLERS: dict[type[ev.Event], Callable[[State, ev.Entry, Any], None]] = {
     ev.Resumed: _resumed,
     ev.ProviderRested: _rested,
     ev.ProviderStopped: _stopped,
+    ev.ProviderPaused: _paused,
     ev.ProviderResumed: _pool_resumed,
     ev.RunFinished: _finished,
 }

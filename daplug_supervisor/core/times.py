@@ -32,8 +32,9 @@ def move(run: Run, by: float) -> None:
     if run.finished_at is not None:
         run.finished_at += by
     for pool in run.pools.values():
-        if pool.rest_until:
-            pool.rest_until += by
+        pool.rest_until = _moved(pool.rest_until, by)
+        pool.paused_until = _moved(pool.paused_until, by)
+        pool.probed_at = _moved(pool.probed_at, by)
     for task in run.tasks.values():
         task.changed_at += by
         if task.not_before:
@@ -42,3 +43,8 @@ def move(run: Run, by: float) -> None:
             attempt = task.attempt
             task.attempt = replace(attempt, at=attempt.at + by, spawned_at=attempt.spawned_at + by)
         task.past = tuple(replace(past, at=past.at + by, ended_at=past.ended_at + by) for past in task.past)
+
+
+def _moved(time: float, by: float) -> float:
+    """A time that is 0.0 while there is none."""
+    return time + by if time else 0.0

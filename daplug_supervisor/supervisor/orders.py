@@ -30,7 +30,7 @@ class Orders:
             if command.id in run.answered:
                 return answer
             try:
-                events = events_of(run, command)
+                events = events_of(run, command, self._recorder.now())
             except NotPossibleError as error:
                 refused = error
                 continue
@@ -50,6 +50,8 @@ class Orders:
         unfinished = [run for run in runs.values() if run.finished_at is None]
         if command.verb in _ALL_RUNS:
             return unfinished
+        if command.provider:
+            return [run for run in unfinished if command.provider in run.pools] or unfinished
         found = [run for run in unfinished or runs.values() if command.task in run.tasks]
         return found[-1:] or list(runs.values())[-1:]
 
@@ -61,5 +63,7 @@ def _say(run: Run, command: Command) -> str:
         "retry": f"task {command.task} will be tried again",
         "skip": f"task {command.task} is skipped: what needs it may go on",
         "cancel": f"task {command.task} is cancelled: what needs it stays blocked",
+        "pause_provider": f"run {run.id} starts nothing more with {command.provider}; what runs may finish",
+        "resume_provider": f"run {run.id} starts tasks with {command.provider} again",
     }
     return words[command.verb]

@@ -34,6 +34,10 @@ class Recorder:
         self._more = asyncio.Event()
         self._subscribers: dict[Subscription, None] = {}  # in order, so that a simulation can be repeated
 
+    def now(self) -> float:
+        """The time that an event recorded now would carry (UTC, seconds)."""
+        return self._clock.now()
+
     def record(self, run: str, *events: Event) -> Durable:
         """Take events into the state, and on their way to the disk, all in one transaction.
 

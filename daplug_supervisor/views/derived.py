@@ -26,6 +26,7 @@ PENDING_STATES = (
     "halted",
     "waiting_for_supervisor",
     "pool_stopped",
+    "pool_paused",
     "resting",
     "backing_off",
     "pool_full",
@@ -77,11 +78,13 @@ def _state_in_pool(run: Run, task: TaskState, now: float) -> str:
     pool = run.pools[task.provider]
     if pool.stopped:
         return "pool_stopped"
+    if pool.paused_until > now:
+        return "pool_paused"
     if pool.rest_until > now and pool.rest_until >= task.not_before:
         return "resting"
     if task.not_before > now:
         return "backing_off"
-    full = pool.full or (run.parallel is not None and run.active >= run.parallel)
+    full = pool.full(now) or (run.parallel is not None and run.active >= run.parallel)
     return "pool_full" if full else "ready"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 
 from msgspec import Struct
 
@@ -129,11 +130,18 @@ def _pool_stopped(run: Run, task: TaskState, _now: float) -> str:
     return f"Ready, but provider {pool.name} is stopped{reason} until a person resumes it."
 
 
-def _pool_full(run: Run, task: TaskState, _now: float) -> str:
+def _pool_paused(run: Run, task: TaskState, now: float) -> str:
     pool = run.pools[task.provider]
-    if pool.full and pool.probing:
-        return f"Ready, but after an outage provider {pool.name} takes one task at a time."
-    if pool.full:
+    reason = f" ({pool.reason})" if pool.reason else ""
+    until = "a person resumes it" if pool.paused_until == inf else at_clock(pool.paused_until, now)
+    return f"Ready, but provider {pool.name} is paused{reason} until {until}."
+
+
+def _pool_full(run: Run, task: TaskState, now: float) -> str:
+    pool = run.pools[task.provider]
+    if pool.full(now) and pool.probe:
+        return f"Ready, but provider {pool.name} was limited: it takes more tasks when {pool.probe} shows that it works."
+    if pool.full(now):
         return f"Ready, but provider {pool.name} is full ({pool.running} of {pool.limit} running)."
     return f"Ready, but the run is full ({run.active} of {run.parallel} running)."
 
@@ -202,6 +210,7 @@ SENTENCES: dict[str, Callable[[Run, TaskState, float], str]] = {
     "halted": _halted,
     "waiting_for_supervisor": _waiting,
     "pool_stopped": _pool_stopped,
+    "pool_paused": _pool_paused,
     "resting": _resting,
     "backing_off": _backing_off,
     "pool_full": _pool_full,

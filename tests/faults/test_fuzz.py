@@ -263,7 +263,7 @@ def test_inbox_files(proof: Proof, tmp_path: Path) -> None:
         msgspec.json.encode(command)
         for story in stories:
             with contextlib.suppress(NotPossibleError):
-                for event in events_of(story.run, command):
+                for event in events_of(story.run, command, story.now):
                     msgspec.json.encode(event)
 
     def check(data: bytes) -> None:

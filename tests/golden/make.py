@@ -83,7 +83,13 @@ STORY: list[tuple[str, list[ev.Event]]] = [
     ("add-oauth-1", spawned("schema", 1)),
     ("add-oauth-1", [ev.RetryScheduled("schema", result(OutcomeKind.FAILED), T0 + 60.0)]),
     ("add-oauth-1", [ev.ProviderRested("codex", T0 + 100.0, "429 until 12:00")]),
-    ("add-oauth-1", [ev.ProviderStopped("codex", "401"), ev.ProviderResumed("codex")]),
+    (
+        "add-oauth-1",
+        [
+            ev.ProviderStopped("codex", "401"),
+            ev.ProviderResumed("codex"),
+        ],
+    ),
     ("add-oauth-1", done("schema", 2)),
     ("add-oauth-1", spawned("docs", 1, "opencode")),
     (
@@ -107,6 +113,7 @@ STORY: list[tuple[str, list[ev.Event]]] = [
     ("add-oauth-1", [ev.ChildrenDone("split"), ev.RunFinished()]),
     ("small-1", [ev.RunSubmitted(Plan("small", {"a": TASKS["split"]}, PLAN.providers), "/elsewhere")]),
     ("small-1", [ev.RunStarted(), ev.TaskAdopted("a", "was done already")]),
+    ("small-1", [ev.ProviderPaused("codex", T0 + 9e4, "lunch")]),
     ("", [ev.JournalRepaired("damaged-20261121T012203Z", ((7, 9), (12, 12)), (14,))]),
     (UNREACHED, [ev.Approved("a", "me"), ev.Rejected("a", "not like this", "me")]),
 ]

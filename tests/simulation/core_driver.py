@@ -7,15 +7,17 @@ plain search over all tasks would decide.
 from __future__ import annotations
 
 from copy import deepcopy
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from core_making import RUN, Story, result
-from core_plans import another_task, edited
+from core_plans import USAGES, another_task, edited
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.commands import Command, Verb, events_of
 from daplug_supervisor.core.decide import ConfirmHalt, Finish, RequestHalt, Start
 from daplug_supervisor.core.machine import ACTIVE, ENDED, SATISFIED, TRANSITIONS, Status
+from daplug_supervisor.core.model import PROBE_TRUSTED
 from daplug_supervisor.core.results import RULES, OutcomeKind
 from daplug_supervisor.core.retry import after_attempt
 from daplug_supervisor.errors import IllegalTransitionError, NotPossibleError
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from daplug_supervisor.core.plan import Plan
 
 BAD = [kind for kind in OutcomeKind if kind is not OutcomeKind.COMPLETED]
-VERBS: list[Verb] = ["halt", "resume", "retry", "skip", "cancel"]
+VERBS: list[Verb] = ["halt", "resume", "retry", "skip", "cancel", "pause_provider", "resume_provider"]
 WILD = 80
 """Steps after which every attempt succeeds and no person interferes, so that the run must end."""
 
@@ -51,9 +53,22 @@ def longest(run: Run, name: str) -> float:
     return (run.spec(name).estimate or 1.0) + max((longest(run, other) for other in behind), default=0.0)
 
 
+def is_open(pool: Pool, now: float) -> bool:
+    return not pool.stopped and pool.rest_until <= now and pool.paused_until <= now
+
+
 def has_place(run: Run, pool: Pool, now: float) -> bool:
-    limit = 1 if pool.probing else pool.limit
-    return at_work(run, pool) < limit and not pool.stopped and pool.rest_until <= now
+    probed = pool.probing and pool.probe and now < pool.probed_at + PROBE_TRUSTED
+    return at_work(run, pool) < pool.limit and is_open(pool, now) and not probed
+
+
+def place_of(run: Run, task: TaskState, now: float) -> str | None:
+    """Where a task could start now: in its own pool, or while that is closed in the first fallback with a place."""
+    pool = run.pools[task.provider]
+    names = [pool.name]
+    if not is_open(pool, now) and run.spec(task.id).fallback:
+        names += run.plan.providers[pool.name].fallback
+    return next((name for name in names if has_place(run, run.pools[name], now)), None)
 
 
 def at_work(run: Run, pool: Pool) -> int:
@@ -66,9 +81,11 @@ def should_start(run: Run, now: float) -> str | None:
     active = sum(task.status in ACTIVE for task in run.tasks.values())
     if run.halt or run.finished_at is not None or (run.parallel is not None and active >= run.parallel):
         return None
-    free = [name for name, pool in run.pools.items() if has_place(run, pool, now)]
+    budget = run.plan.budget
+    if budget and budget.attempts and run.spent.attempts + active >= budget.attempts:
+        return None
     found = [
-        t for t in run.tasks.values() if startable(run, t) and t.not_before <= now and t.provider in free
+        t for t in run.tasks.values() if startable(run, t) and t.not_before <= now and place_of(run, t, now)
     ]
     return min(found, key=lambda task: urgency(run, task)).id if found else None
 
@@ -93,7 +110,7 @@ def check_indexes(run: Run) -> None:
 def check_pool(run: Run, pool: Pool) -> None:
     assert pool.running == at_work(run, pool)
     valid: list[str] = []
-    heaps: tuple[list[Any], ...] = (pool.ready, pool.waiting)
+    heaps: tuple[list[Any], ...] = (pool.bound.ready, pool.bound.waiting, pool.free.ready, pool.free.waiting)
     for heap in heaps:
         assert all(heap[(i - 1) // 2] <= heap[i] for i in range(1, len(heap)))
         fresh = [run.tasks[entry[-1]].ticket == entry[-2] for entry in heap]
@@ -176,8 +193,9 @@ class Drive(Story):
     def begin(self, decision: Start, expected: str | None) -> None:
         task, pool = self.task(decision.task), self.pool(decision.provider)
         assert decision.task == expected
-        assert (task.provider, startable(self.run, task)) == (pool.name, True)
-        self.start(decision.task)
+        assert startable(self.run, task)
+        assert place_of(self.run, task, self.now) == pool.name
+        self.start(decision.task, provider=pool.name)
         assert pool.running <= pool.limit
         assert self.run.parallel is None or self.run.active <= self.run.parallel
 
@@ -186,12 +204,13 @@ class Drive(Story):
         if not asleep or self.run.halt or self.run.finished_at is not None:
             return
         times = [task.not_before for task in self.run.tasks.values()]
-        times += [pool.rest_until for pool in self.run.pools.values()]
+        for pool in self.run.pools.values():
+            times += [pool.rest_until, pool.paused_until, pool.probed_at + PROBE_TRUSTED]
         times += [self.run.started_at + (self.run.plan.timeout or 0.0)]
         wake = self.wake_at()
         assert wake is None or wake > self.now
         before = self.now
-        for self.now in sorted(time for time in times if time > before and (wake is None or time < wake)):
+        for self.now in sorted(time for time in times if before < time < (inf if wake is None else wake)):
             assert self.decide() is None
         self.now = before
 
@@ -218,8 +237,12 @@ class Drive(Story):
             self.interfere()
         else:
             wake = self.wake_at()
-            assert wake is not None, "work waits, and nothing will ever wake us"
-            self.now = wake
+            if wake is None:
+                paused = [pool.name for pool in self.run.pools.values() if pool.paused_until == inf]
+                assert paused, "work waits, and nothing will ever wake us"
+                self.record(ev.ProviderResumed(self.random.choice(paused)))
+            else:
+                self.now = wake
         return True
 
     def get_on(self, task: TaskState) -> None:
@@ -228,7 +251,11 @@ class Drive(Story):
         if bad or task.cancelling:
             at = self.now + self.random.choice([-5.0, 40.0]) if self.random.random() < 0.3 else None
             kind = self.random.choice(BAD)
-            self.record(*after_attempt(self.run, task, result(kind, retry_at=at), self.now))
+            self.record(
+                *after_attempt(
+                    self.run, task, result(kind, retry_at=at, usage=self.random.choice(USAGES)), self.now
+                )
+            )
         elif task.status is Status.RUNNING:
             if self.chance(2):
                 self.record(ev.AttemptSpawned(task.id, 1, 2, "boot"))
@@ -259,8 +286,11 @@ class Drive(Story):
         verb, name = self.random.choice(VERBS), self.random.choice(list(self.run.tasks))
         if active and self.chance(3):
             verb, name = "cancel", self.random.choice(active)
+        pool = self.random.choice(list(self.run.pools))
+        seconds = self.random.choice([None, 0.5, 100.0])
+        told = Command("c1", verb, RUN, name, provider=pool, seconds=seconds, reason="because")
         try:
-            events = events_of(self.run, Command("c1", verb, RUN, name, "because"))
+            events = events_of(self.run, told, self.now)
         except NotPossibleError:
             return
         self.record(*events)

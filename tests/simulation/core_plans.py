@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from daplug_supervisor.core import events as ev
-from daplug_supervisor.core.plan import Plan, Provider, Retry, Task
-from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind, Result
+from daplug_supervisor.core.plan import Budget, Plan, Provider, Retry, Task
+from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind, Result, Usage
 
 if TYPE_CHECKING:
     from random import Random
 
 NAMES = ["codex", "glm", "gemini"]
+_BUDGETS = st.sampled_from([None, None, None, Budget(attempts=2), Budget(tokens=900), Budget(cost=0.5)])
+USAGES = [None, Usage(input=300, output=20), Usage(cost=0.2)]
 
 
 @st.composite
@@ -33,6 +35,8 @@ def plans(draw: st.DrawFn, most: int = 8) -> Plan:
             priority=draw(st.sampled_from([0, 0, 0, 1, -1])),
             estimate=draw(st.sampled_from([None, None, 0.5, 4.0])),
             retry=Retry(draw(st.integers(1, 3)), draw(st.sampled_from([0.0, 1.0, 30.0])), 20.0),
+            fallback=draw(st.booleans()),
+            budget=draw(_BUDGETS),
         )
     order = draw(st.permutations(sorted(tasks)))
     return Plan(
@@ -41,12 +45,14 @@ def plans(draw: st.DrawFn, most: int = 8) -> Plan:
         providers,
         on_failure=draw(st.sampled_from(["continue", "continue", "halt"])),
         timeout=draw(st.sampled_from([None, None, 0.0, 25.0, 600.0])),
+        budget=draw(_BUDGETS),
     )
 
 
 def _provider(draw: st.DrawFn, names: list[str]) -> Provider:
     fallback = draw(st.lists(st.sampled_from(names), max_size=2, unique=True))
-    return Provider(parallel=draw(st.integers(1, 3)), fallback=tuple(fallback))
+    account = draw(st.sampled_from([None, None, "shared"]))
+    return Provider(parallel=draw(st.integers(1, 3)), fallback=tuple(fallback), account=account)
 
 
 def another_task(plan: Plan, random: Random) -> Task:
@@ -113,6 +119,7 @@ RESULTS = st.builds(
         detail=st.text(max_size=20),
         retry_at=st.none() | _finite,
         claim=st.none() | _claims,
+        usage=st.sampled_from(USAGES),
     ),
     exit=st.builds(Exit, code=st.none() | st.integers(-64, 255), seconds=_finite),
 )

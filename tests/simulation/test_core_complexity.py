@@ -74,7 +74,8 @@ def guarded(plan: Plan) -> Story:
     run.plan = replace(run.plan, tasks=Table(run.plan.tasks))
     run.tasks, run.after = Table(run.tasks), Table(run.after)
     for pool in run.pools.values():
-        pool.ready, pool.waiting = Heap(pool.ready), Heap(pool.waiting)
+        for lane in pool.lanes:
+            lane.ready, lane.waiting = Heap(lane.ready), Heap(lane.waiting)
     return story
 
 
@@ -137,7 +138,7 @@ def test_a_decision_and_its_events_cost_the_same_in_a_plan_of_50_000_tasks(
 
 def test_a_walk_over_the_plan_would_be_noticed() -> None:
     story = guarded(wide(SMALL))
-    for found in (story.run.tasks, story.run.after, story.run.plan.tasks, story.pool().ready):
+    for found in (story.run.tasks, story.run.after, story.run.plan.tasks, story.pool().bound.ready):
         with pytest.raises(WholeError):
             list(found)
 

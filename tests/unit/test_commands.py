@@ -54,7 +54,7 @@ def story_at(status: str) -> Story:
 def refused(story: Story, command: Command, words: str) -> None:
     before = deepcopy(story.state)
     with pytest.raises(NotPossibleError, match=words):
-        events_of(story.run, command)
+        events_of(story.run, command, story.now)
     assert story.state == before
 
 
@@ -67,7 +67,7 @@ def test_a_command_is_carried_out_or_refused_by_the_status_of_its_task(verb: str
     if expected is None:
         refused(story, command, f"task a is {status}")
         return
-    assert events_of(story.run, command) == expected
+    assert events_of(story.run, command, story.now) == expected
     story.record(*expected)
 
 
@@ -87,19 +87,36 @@ def test_a_task_that_another_try_cannot_help_is_tried_again_only_by_force() -> N
     story = Story(chain("a"))
     story.attempt("a", K.PLAN_ERROR)
     refused(story, Command("c1", "retry", task="a"), "another try cannot help")
-    assert events_of(story.run, Command("c1", "retry", task="a", force=True)) == [ev.TaskReset("a")]
+    assert events_of(story.run, Command("c1", "retry", task="a", force=True), story.now) == [
+        ev.TaskReset("a")
+    ]
 
 
 def test_a_run_is_halted_once_and_says_what_runs() -> None:
     story = story_at("running")
-    [event] = events_of(story.run, Command("c1", "halt"))
+    [event] = events_of(story.run, Command("c1", "halt"), story.now)
     assert event == ev.HaltRequested("asked to halt", "command", ("a",))
     story.record(event)
     refused(story, Command("c2", "halt"), "is halted already: asked to halt")
-    assert events_of(story.run, Command("c3", "resume")) == [ev.Resumed("command")]
+    assert events_of(story.run, Command("c3", "resume"), story.now) == [ev.Resumed("command")]
 
 
 def test_a_finished_run_cannot_be_halted() -> None:
     story = story_at("done")
     story.record(ev.RunFinished())
     refused(story, Command("c1", "halt"), "has finished")
+
+
+def test_a_provider_is_paused_for_a_while_or_until_it_is_resumed() -> None:
+    story = Story(plan_of(["a"]))
+    for seconds, until in ((None, None), (60.0, story.now + 60)):
+        told = Command("c1", "pause_provider", provider="codex", seconds=seconds, reason="lunch")
+        assert events_of(story.run, told, story.now) == [ev.ProviderPaused("codex", until, "lunch")]
+    refused(story, Command("c1", "resume_provider", provider="codex"), "not paused")
+    story.record(ev.ProviderPaused("codex"))
+    assert events_of(story.run, Command("c1", "resume_provider", provider="codex"), story.now) == [
+        ev.ProviderResumed("codex")
+    ]
+    refused(story, Command("c1", "pause_provider", provider="gone"), "no provider 'gone'; it has codex")
+    story.record(ev.RunFinished())
+    refused(story, Command("c1", "pause_provider", provider="codex"), "has finished")

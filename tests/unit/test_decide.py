@@ -57,9 +57,9 @@ def test_a_task_whose_wait_was_over_is_not_started_after_it_was_skipped() -> Non
     for name in ("a", "b", "c"):
         story.end(name, K.FAILED)
     story.record(ev.TaskSkipped("b"))
-    assert len(story.pool().waiting) == 3
+    assert len(story.pool().bound.waiting) == 3
     assert story.start_all() == ["a", "c"]
-    assert story.pool().waiting == []
+    assert story.pool().bound.waiting == []
 
 
 def test_a_task_that_was_skipped_while_it_waited_wakes_nobody() -> None:

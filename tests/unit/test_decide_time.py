@@ -7,6 +7,7 @@ from core_making import Story, chain, plan_of, result, task
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.decide import Finish, RequestHalt
+from daplug_supervisor.core.model import PROBE_TRUSTED
 from daplug_supervisor.core.plan import Provider
 
 
@@ -70,7 +71,10 @@ def test_a_resting_provider_is_looked_at_when_its_rest_is_over() -> None:
     story.record(ev.ProviderRested("codex", 1500.0))
     assert (story.decide(), story.wake_at()) == (None, 1500.0)
     story.now = 1500.0
-    assert story.start_all() == ["a", "b"]
+    assert story.start_all() == ["a"]
+    assert story.wake_at() == 1500.0 + PROBE_TRUSTED
+    story.now += PROBE_TRUSTED
+    assert story.start_all() == ["b"]
 
 
 def test_a_resting_provider_without_work_wakes_nobody() -> None:

@@ -24,6 +24,7 @@ def test_the_kinds_are_a_file_format() -> None:
         "resumed",
         "provider_rested",
         "provider_stopped",
+        "provider_paused",
         "provider_resumed",
         "run_finished",
         "attempt_started",

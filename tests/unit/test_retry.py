@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from core_making import Story, plan_of, result, task
+from msgspec.structs import replace
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.decide import ConfirmHalt, Start
@@ -125,11 +126,18 @@ def test_a_stalled_task_without_other_provider_or_try_is_stuck(
     assert story.task("a").status is Status.STUCK
 
 
-def test_a_task_that_a_limit_moved_may_still_be_tried_by_another_model_when_it_stalls() -> None:
+def test_a_task_that_stalls_in_a_fallback_is_tried_by_its_own_provider() -> None:
     story = Story(one(fallback=("glm",)))
     story.attempt("a", K.RATE_LIMITED)
+    assert story.start_all() == ["a"]
+    assert story.end("a", K.STALLED) == [ev.RetryScheduled("a", result(K.STALLED), provider="codex")]
+
+
+def test_a_task_that_stalls_and_may_not_move_is_stuck() -> None:
+    plan = one(fallback=("glm",))
+    story = Story(replace(plan, tasks={"a": replace(plan.tasks["a"], fallback=False)}))
     story.attempt("a", K.STALLED)
-    assert (story.task("a").status, story.task("a").provider) == (Status.PENDING, "gemini")
+    assert story.task("a").status is Status.STUCK
 
 
 def test_a_reset_allows_another_model_again_beginning_with_the_planned_one() -> None:

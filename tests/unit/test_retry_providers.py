@@ -6,7 +6,8 @@ import pytest
 from core_making import Story, plan_of, result, task
 
 from daplug_supervisor.core import events as ev
-from daplug_supervisor.core.decide import Start
+from daplug_supervisor.core.decide import RequestHalt, Start
+from daplug_supervisor.core.model import PROBE_TRUSTED
 from daplug_supervisor.core.plan import Plan, Provider
 from daplug_supervisor.core.results import OutcomeKind
 from daplug_supervisor.core.retry import REST_FIRST, REST_LONGEST
@@ -99,12 +100,37 @@ def test_a_person_who_resumes_a_provider_vouches_for_it() -> None:
     assert story.start_all() == ["a", "b"]
 
 
-def test_after_a_rate_limit_all_places_are_used_again() -> None:
-    story = Story(plan_of(["a", "b"]))
-    story.attempt("a", K.RATE_LIMITED)
+@pytest.mark.parametrize("kind", RESTS)
+def test_a_probe_that_goes_on_shows_that_its_provider_works(kind: OutcomeKind) -> None:
+    story = Story(plan_of(["a", "b", "c"]))
+    story.start("b")
+    story.attempt("a", kind)
     story.now += REST_FIRST
-    story.start("a")
-    assert story.decide() == Start("b", "codex")
+    assert story.start_all() == ["a"]
+    assert (story.decide(), story.wake_at()) == (None, story.now + PROBE_TRUSTED)
+    story.now += PROBE_TRUSTED
+    assert story.start_all() == ["c"]
+
+
+def test_who_has_worked_through_an_outage_shows_that_it_is_over() -> None:
+    story = Story(plan_of(["a", "b", "c"]))
+    story.start("b")
+    story.attempt("a", K.OUTAGE)
+    story.record(ev.AttemptExited("b", result(K.COMPLETED)))
+    assert not story.pool().probing
+
+
+def test_providers_of_one_account_rest_and_stop_and_work_together() -> None:
+    providers = {name: Provider(account=account) for name, account in (("p", "x"), ("q", "x"), ("r", "y"))}
+    story = Story(plan_of({name: task(provider=name) for name in "pqr"}, providers))
+    story.attempt("p", K.QUOTA, retry_at=5000.0)
+    assert [pool.rest_until for pool in story.run.pools.values()] == [5000.0, 5000.0, 0.0]
+    assert [pool.probing for pool in story.run.pools.values()] == [True, True, False]
+    story.now = 5000.0
+    story.claim("q")
+    assert not story.pool("p").probing
+    story.attempt("p", K.AUTH)
+    assert [pool.stopped for pool in story.run.pools.values()] == [True, True, False]
 
 
 @pytest.mark.parametrize("kind", STOPS)
@@ -123,7 +149,68 @@ def test_the_first_fallback_that_is_open_takes_over(kind: OutcomeKind) -> None:
     story.record(ev.ProviderRested("glm", story.now + 5))
     story.attempt("a", kind)
     assert story.decide() == Start("a", "gemini")
-    assert story.task("a").moved
+    assert (story.task("a").provider, story.task("a").moved) == ("codex", False)
+
+
+@pytest.mark.parametrize("kind", RESTS)
+def test_what_waits_for_a_closed_provider_goes_to_its_fallback_until_that_is_full(kind: OutcomeKind) -> None:
+    providers = {"codex": Provider(parallel=1, fallback=("glm",)), "glm": Provider(parallel=2)}
+    tasks = {name: task(fallback=name != "b") for name in "abcd"}
+    story = Story(plan_of(tasks, providers))
+    story.attempt("a", kind)
+    assert story.start_all() == ["a", "c"]
+    assert [story.task(name).attempt.provider for name in "ac"] == ["glm", "glm"]  # type: ignore[union-attr]
+    story.now += REST_FIRST
+    assert story.start_all() == ["b"]
+
+
+def test_a_limit_of_a_fallback_rests_the_fallback() -> None:
+    story = Story(one(fallback=("glm",)))
+    story.attempt("a", K.QUOTA, retry_at=9000.0)
+    assert story.start_all() == ["a"]
+    story.end("a", K.QUOTA, retry_at=5000.0)
+    assert [story.pool(name).rest_until for name in ("codex", "glm")] == [9000.0, 5000.0]
+    assert (story.decide(), story.wake_at()) == (None, 5000.0)
+    story.now = 5000.0
+    assert story.decide() == Start("a", "glm")
+
+
+def test_what_waits_between_tries_may_go_to_the_fallback_when_its_wait_is_over() -> None:
+    story = Story(one(fallback=("glm",)))
+    story.attempt("a", K.CRASHED)
+    story.record(ev.ProviderRested("codex", 9000.0))
+    waits = story.task("a").not_before
+    assert (story.decide(), story.wake_at()) == (None, waits)
+    story.now = waits
+    assert story.decide() == Start("a", "glm")
+
+
+def test_a_stopped_provider_halts_the_run_only_if_no_fallback_can_help() -> None:
+    story = Story(one(fallback=("glm",)))
+    story.record(ev.ProviderRested("glm", 5000.0), ev.ProviderStopped("codex", "401"))
+    assert (story.decide(), story.wake_at()) == (None, 5000.0)
+    story.record(ev.ProviderStopped("glm", "401"))
+    assert isinstance(story.decide(), RequestHalt)
+
+
+def test_a_probing_fallback_is_waited_for() -> None:
+    story = Story(plan_of({"a": task(), "b": task(provider="glm")}, one(fallback=("glm",)).providers))
+    story.attempt("b", K.OUTAGE)
+    story.now += REST_FIRST
+    story.start("b")
+    story.record(ev.ProviderStopped("codex", "401"))
+    assert (story.decide(), story.wake_at()) == (None, story.now + PROBE_TRUSTED)
+
+
+def test_a_pause_lasts_until_its_time_or_until_a_person_ends_it() -> None:
+    story = Story(one())
+    story.record(ev.ProviderPaused("codex", 1500.0, "lunch"))
+    assert (story.decide(), story.wake_at()) == (None, 1500.0)
+    story.record(ev.ProviderPaused("codex"), ev.RunStarted(), ev.Resumed())
+    story.now = 1e9
+    assert (story.decide(), story.wake_at()) == (None, None)
+    story.record(ev.ProviderResumed("codex"))
+    assert story.decide() == Start("a", "codex")
 
 
 @pytest.mark.parametrize("kind", [*RESTS, *STOPS])

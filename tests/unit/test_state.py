@@ -162,10 +162,10 @@ def test_resetting_a_skipped_task_holds_back_only_the_dependents_that_have_not_s
         "running",
         "pending",
     ]
-    assert [entry[-1] for entry in story.pool().ready] == ["a"]
+    assert [entry[-1] for entry in story.pool().bound.ready] == ["a"]
     story.end("runs", OutcomeKind.INTERRUPTED)
     story.finish("a")
-    assert sorted(entry[-1] for entry in story.pool().ready) == ["runs", "waits"]
+    assert sorted(entry[-1] for entry in story.pool().bound.ready) == ["runs", "waits"]
 
 
 def test_a_need_that_is_named_twice_counts_once() -> None:
@@ -173,7 +173,7 @@ def test_a_need_that_is_named_twice_counts_once() -> None:
     story.record(ev.TaskSkipped("a"))
     assert story.task("b").unmet == 0
     story.record(ev.TaskReset("a"))
-    assert [entry[-1] for entry in story.pool().ready] == ["a"]
+    assert [entry[-1] for entry in story.pool().bound.ready] == ["a"]
     story.finish("a")
     assert story.decide() == Start("b", "codex")
 

@@ -37,7 +37,7 @@ def test_a_changed_plan_moves_what_waits_and_leaves_what_runs_where_it_is() -> N
 def test_a_task_at_a_fallback_stays_there_when_the_plan_changes_unless_the_fallback_goes() -> None:
     plan = plan_of(["a"], {"codex": Provider(fallback=("glm",)), "glm": Provider(), "gemini": Provider()})
     story = Story(plan)
-    story.attempt("a", OutcomeKind.RATE_LIMITED)
+    story.attempt("a", OutcomeKind.STALLED)
     story.record(ev.PlanChanged(plan))
     assert (story.task("a").provider, story.task("a").moved) == ("glm", True)
     story.record(ev.PlanChanged(plan_of(["a"])))

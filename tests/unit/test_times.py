@@ -24,7 +24,7 @@ def waiting(boot: str = "b") -> Story:
     return story
 
 
-@pytest.mark.parametrize("by", [YEAR, -YEAR, -3.0])
+@pytest.mark.parametrize("by", [YEAR, -900.0, -3.0])
 @pytest.mark.parametrize("downtime", [0.5, 5.0, 100.0])
 def test_within_a_boot_no_wait_gets_longer_or_shorter(by: float, downtime: float) -> None:
     story = waiting()
