@@ -44,6 +44,7 @@ _LOOK = 0.2
 """Seconds between looks at whether a question is still to be asked."""
 
 Begin = Callable[[Supervisor], Awaitable[list[RunHandle]]]
+Data = Callable[[Run, Report], object]
 
 _GC_THRESHOLD = 20_000
 _CODES = {
@@ -87,12 +88,19 @@ class Ending:
         return EXIT_DONE if done else EXIT_NOT_ALL_DONE
 
 
-def drive(make: Callable[[], Supervisor], begin: Begin, *, quiet: bool, as_json: bool) -> int:
-    """Run what `begin` starts to its end, print the report, and return the exit code."""
+def drive(
+    make: Callable[[], Supervisor], begin: Begin, *, quiet: bool, as_json: bool, data: Data | None = None
+) -> int:
+    """Run what `begin` starts to its end, print the report, and return the exit code.
+
+    `data` says what is printed as JSON in place of the report.
+    """
     ending = anyio.run(_drive, make, begin, quiet)
     with unless_nobody_reads(sys.stdout):  # the report is in the state directory as well
         if as_json:
-            reports = ending.reports
+            reports: list[object] = [*ending.reports]
+            if data is not None:
+                reports = [data(run, made) for run, made in zip(ending.runs, ending.reports, strict=False)]
             print_json(reports[0] if len(reports) == 1 else reports)
         else:
             for made in ending.reports:

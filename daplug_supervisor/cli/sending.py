@@ -24,8 +24,8 @@ _LOOK = 1.0
 
 
 def tell(
-    directory: StateDirectory, verb: Verb, *, run: str = "", task: str = "", reason: str = "", force: bool = False,
-    as_json: bool = False,
+    directory: StateDirectory, verb: Verb, *, run: str = "", task: str = "", provider: str = "",
+    seconds: float | None = None, reason: str = "", force: bool = False, as_json: bool = False,
 ) -> int:  # fmt: skip
     """Have a command carried out, and say what came of it.
 
@@ -34,8 +34,9 @@ def tell(
     """
     directory.require()
     # Words of a command line may be no text at all, and the journal holds only text.
-    run, task, reason = (word.encode("utf-8", "backslashreplace").decode() for word in (run, task, reason))
-    command = Command(secrets.token_hex(8), verb, run, task, reason, force)
+    words = {"run": run, "task": task, "provider": provider, "reason": reason}
+    told = {name: word.encode("utf-8", "backslashreplace").decode() for name, word in words.items()}
+    command = Command(secrets.token_hex(8), verb, **told, seconds=seconds, force=force)
     answer = _ask(directory, command) if directory.holder() is not None else None
     if answer is None:
         answer = anyio.run(carry_out, directory, command)

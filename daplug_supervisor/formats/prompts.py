@@ -1,4 +1,4 @@
-"""daplug prompts: files ``prompts/[folder/]NNN-kebab-name.md`` below a repository, and plans made of them.
+"""daplug prompts: files ``prompts/[folder/]NNN-kebab-name.md`` below a repository.
 
 The selection syntax is daplug's: a number (``5``, ``005``), ``folder/005``, a fragment of the name, ranges
 (``002-005``, ``folder/002-005``), lists (``1,3``) and paths of ``.md`` files. ``completed/`` is searched only
@@ -10,19 +10,19 @@ from __future__ import annotations
 import os
 import re
 from itertools import chain
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from msgspec import Struct
 
-from daplug_supervisor.core.plan import Loop, OnConflict, Plan, Provider, Retry, Task
-from daplug_supervisor.errors import PlanError, Problem, UsageError
-from daplug_supervisor.formats.checks import check
-from daplug_supervisor.formats.findings import dotted, escaped, fit_id, shown
+from daplug_supervisor.errors import UsageError
+from daplug_supervisor.formats.findings import escaped, shown
 from daplug_supervisor.formats.leaves import UNSENDABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from daplug_supervisor.core.plan import Plan
 
 MAX_BYTES = 2**20
 MAX_RANGE = 1000
@@ -47,6 +47,14 @@ class Prompt(Struct, frozen=True):
     name: str
     path: Path
     title: str
+
+
+class SelectionError(UsageError):
+    """No prompt is meant by `selector`, or several are. `candidates` are the names that would be clear."""
+
+    def __init__(self, message: str, selector: str, candidates: Sequence[str]) -> None:
+        super().__init__(message)
+        self.selector, self.candidates = selector, tuple(candidates)
 
 
 def select(selectors: Sequence[str], root: Path) -> list[Prompt]:
@@ -110,83 +118,37 @@ def read(path: Path) -> str:
         raise UsageError(f"{name} is not UTF-8") from None
 
 
-def to_plan(  # noqa: PLR0913 - the options of run-prompt, by keyword only
-    prompts: Iterable[Prompt],
-    *,
-    model: str,
-    parallel: int = 3,
-    cli: str | None = None,
-    variant: Literal["none", "low", "medium", "high", "xhigh"] | None = None,
-    loop: Loop | None = None,
-    worktree: bool = False,
-    base: str | None = None,
-    on_conflict: OnConflict = "error",
-    sandbox: bool | Literal["strict", "balanced", "dev"] = False,
-    require_diff: bool = False,
-    pass_env: Sequence[str] = (),
-    timeout: float | None = None,
-    retry: Retry | None = None,
-) -> Plan:
-    """A plan ``run-prompt`` that runs prompts independently, at most `parallel` at once, with one model.
-
-    `timeout` is in seconds, for each attempt.
+def in_range(selector: str) -> list[str]:
+    """The selectors that a range stands for; empty if it is none.
 
     Raises:
-        PlanError: the plan is not possible, for example without prompts, or model claude without a CLI.
+        UsageError: it is too long.
     """
-    provider = fit_id(model, "model")
-    tasks: dict[str, Task] = {}
-    taken: set[str] = set()
-    for prompt in prompts:
-        tasks[_unique_id(prompt, taken)] = Task(
-            title=prompt.title,
-            prompt=str(prompt.path),
-            provider=provider,
-            timeout=timeout,
-            retry=retry or Retry(),
-            loop=loop or Loop(),
-            worktree=worktree,
-            base=base,
-            on_conflict=on_conflict,
-            sandbox=sandbox,
-            require_diff=require_diff,
-        )
-    pool = Provider(model=model, parallel=parallel, cli=cli, variant=variant)
-    plan = Plan(name="run-prompt", tasks=tasks, providers={provider: pool}, pass_env=tuple(pass_env))
-    problems = [Problem(one.message, one.remedy, field=dotted(one.path)) for one in check(plan)]
-    if problems:
-        raise PlanError(problems)
-    return plan
+    folder, slash, last = selector.rpartition("/")
+    bounds = _RANGE.fullmatch(last)
+    if bounds is None:
+        return []
+    first, final = sorted((int(bounds[1]), int(bounds[2])))
+    if final - first >= MAX_RANGE:
+        raise UsageError(f"{shown(selector)}: a range of more than {MAX_RANGE} prompts")
+    return [f"{folder}{slash}{number:03}" for number in range(first, final + 1)]
 
 
-def _unique_id(prompt: Prompt, taken: set[str]) -> str:
-    stem = fit_id(f"{prompt.folder}-{prompt.path.stem}", "prompt")
-    name, number = stem, 1
-    while name.lower() in taken:
-        number += 1
-        name = f"{stem[: 63 - len(str(number))]}-{number}"
-    taken.add(name.lower())
-    return name
+def is_path(selector: str, root: Path) -> bool:
+    """Whether a selector is the path of a Markdown file, absolute or from `root`, and not to be split."""
+    return _path(selector, root) is not None
 
 
 def _expanded(selector: str, root: Path) -> Iterator[Path]:
-    if _path(selector, root) is not None:  # before it is split: a path may contain commas
+    if is_path(selector, root):  # before it is split: a path may contain commas
         yield resolve(selector, root)
         return
     parts = [part.strip() for part in selector.split(",") if part.strip()]
     if not parts:
         _unknown(selector, root)
     for part in parts:
-        folder, slash, last = part.rpartition("/")
-        bounds = _RANGE.fullmatch(last)
-        if bounds is None:
-            yield resolve(part, root)
-            continue
-        first, final = sorted((int(bounds[1]), int(bounds[2])))
-        if final - first >= MAX_RANGE:
-            raise UsageError(f"{shown(part)}: a range of more than {MAX_RANGE} prompts")
-        for number in range(first, final + 1):
-            yield resolve(f"{folder}{slash}{number:03}", root)
+        for one in in_range(part) or [part]:
+            yield resolve(one, root)
 
 
 def _path(selector: str, root: Path) -> Path | None:
@@ -212,7 +174,8 @@ def _one(selector: str, root: Path) -> Path:
     if not found:
         _unknown(selector, root)
     if len(found) > 1:
-        raise UsageError(f"prompt {shown(selector)} is ambiguous: {_listed(found, root)}")
+        message = f"prompt {shown(selector)} is ambiguous: {_listed(found, root)}"
+        raise SelectionError(message, selector, _names(found, root))
     return found[0]
 
 
@@ -237,12 +200,16 @@ def _files(root: Path, folder: str) -> list[Path]:
 def _unknown(selector: str, root: Path) -> NoReturn:
     files = _files(root, "")
     known = f"there are: {_listed(files, root)}" if files else "there are no prompts"
-    raise UsageError(f"there is no prompt {shown(selector)}; {known}")
+    raise SelectionError(f"there is no prompt {shown(selector)}; {known}", selector, _names(files, root))
+
+
+def _names(files: list[Path], root: Path) -> list[str]:
+    home = root.absolute() / "prompts"
+    return [str(path.relative_to(home).with_suffix("")) for path in files]
 
 
 def _listed(files: list[Path], root: Path) -> str:
-    home = root.absolute() / "prompts"
-    names = [escaped(str(path.relative_to(home).with_suffix("")), 120) for path in files[:_MAX_LISTED]]
+    names = [escaped(name, 120) for name in _names(files[:_MAX_LISTED], root)]
     more = f" and {len(files) - _MAX_LISTED} more" if len(files) > _MAX_LISTED else ""
     return ", ".join(names) + more
 

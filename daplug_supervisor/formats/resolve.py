@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _MERGED = ("retry", "loop", "env")
 _BELONGS_TO_PROVIDER = ("model", "cli", "variant")
-_FOR_AGENTS = ("provider", *_BELONGS_TO_PROVIDER, "loop", "sandbox", "require_diff")
+_FOR_AGENTS = ("provider", *_BELONGS_TO_PROVIDER, "loop", "sandbox", "require_diff", "budget")
 _MAX_PARALLEL = 10_000
 
 
@@ -70,6 +70,7 @@ def resolve(
         version=written.version,
         on_failure=written.on_failure,
         timeout=written.timeout,
+        budget=written.budget,
         pass_env=written.pass_env,
     )
     return plan, found

@@ -1,4 +1,4 @@
-"""Finds a worker by its name: the two of this package, and those that other packages bring along.
+"""Finds a worker by its name: those of this package, and those that other packages bring along.
 
 A package makes a worker known with an entry point in the group ``daplug_supervisor.workers``; see
 ``docs/howto/workers.md``.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint, EntryPoints
 
 GROUP = "daplug_supervisor.workers"
-BUILT_IN = ("command", "executor")
+BUILT_IN = ("cli", "command", "executor")
 
 
 def load(name: str, settings: Settings) -> Worker:
@@ -38,6 +38,10 @@ def load(name: str, settings: Settings) -> Worker:
         from daplug_supervisor.workers.executor import ExecutorWorker  # noqa: PLC0415
 
         return ExecutorWorker(settings)
+    if name == "cli":
+        from daplug_supervisor.workers.cli.worker import CliWorker  # noqa: PLC0415
+
+        return CliWorker(settings)
     return _from_entry_point(_find(name), settings)
 
 

@@ -1,38 +1,64 @@
-"""Git worktrees: each task that asks for one gets its own, made by us, one at a time for each repository.
+"""Running git so that nothing an agent may have left is run with it, and nobody who uses the repository is disturbed.
 
-`git worktree add` races with itself (of 31 at once up to 11 failed), so a lock in the repository keeps them apart.
-A worktree carries the name of the task that it was made for: a second attempt, or a restart, works in it again.
+Hooks and the file system monitor are off: an agent may have written them. Variables that move git elsewhere are gone.
+A lock of somebody else's git is waited for.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
-import shutil
+import random
+import re
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import time
+from contextvars import ContextVar
 from pathlib import Path
+from threading import Timer
+from typing import Final
 
 from msgspec import Struct
 
 from daplug_supervisor.core.environment import handed_on
-from daplug_supervisor.core.plan import OnConflict
 from daplug_supervisor.errors import SupervisorError
-from daplug_supervisor.workspace.files import write_atomically
 
 FOLDER = ".worktrees"
-_OWNER = "daplug-task"
-_LOCK = "daplug-worktrees.lock"
+TASK_FILE = "TASK.md"
+"""What daplug writes into a worktree to tell the agent its task: nobody's work, and never committed."""
+
+held: Final[ContextVar[tuple[int, ...]]] = ContextVar("held", default=())
+"""Locks that every git started here holds as well: if we are killed, they last until it has ended."""
+
 _PATIENCE = 300.0
-_MOST = 100
+_TRIES = 12
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
+_MOST_SAID = 300
+_CONFIG = (
+    "core.hooksPath=/dev/null", "core.fsmonitor=false", "gc.auto=0", "maintenance.auto=false",
+    "submodule.recurse=false", "worktree.useRelativePaths=false", "commit.gpgSign=false",
+)  # fmt: skip
+_IDENTITY = {
+    f"GIT_{who}_{what}": value
+    for who in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "daplug-supervisor"), ("EMAIL", "daplug-supervisor@localhost"))
+}
+_BUSY = re.compile(r"\.lock': File exists|could not lock config file")
+_OBJECT = re.compile(r"[0-9a-f]{40,64}")
 
 
-class Worktree(Struct, frozen=True):
-    """A checkout of a task's own: its absolute path, and its branch."""
+class Repository(Struct, frozen=True):
+    """A repository as seen from a directory in it.
 
-    path: str
-    branch: str
+    Attributes:
+        top: the checkout that the directory is in.
+        own: git's directory for that checkout.
+        common: git's directory that all checkouts share.
+        prefix: the way from `top` to the directory; empty, or with a slash at its end.
+    """
+
+    top: str
+    own: str
+    common: str
+    prefix: str
 
 
 class GitError(SupervisorError):
@@ -45,119 +71,135 @@ class NoRepositoryError(GitError):
     """The directory is not in a git repository with at least one commit."""
 
 
+class BaseError(GitError):
+    """There is nothing of that name to branch from."""
+
+
 class ConflictError(GitError):
-    """There is a worktree or branch of that name already, and it is not this task's."""
+    """There is a worktree or branch of that name already, and it is not this task's, or it must not be removed."""
 
 
-def worktree(
-    target: Path,
-    *,
-    owner: str,
-    name: str,
-    base: str | None = None,
-    on_conflict: OnConflict = "error",
-) -> Worktree:
-    """The worktree of a task; made if it is not there yet.
+def run(folder: str | Path, *arguments: str, index: str = "") -> str:
+    """What git says, without its last line end. Somebody else's lock is waited for, a few seconds.
 
     Args:
-        target: a directory in the repository.
-        owner: whose it is (run and task); a worktree of the same owner is used again, whatever is in it.
-        name: the last part of its path and of its branch ``daplug/<name>``.
-        base: what to branch from; HEAD unless given.
-        on_conflict: what to do about a worktree or branch of that name that has another owner.
+        folder: where it works.
+        arguments: what to do.
+        index: another index than the checkout's own.
 
     Raises:
-        NoRepositoryError: there is no repository, or nothing in it to branch from.
-        ConflictError: the name is taken.
-        GitError: git failed.
+        GitError: it failed.
     """
-    top, common = _repository(target)
-    with _locked(common / _LOCK):
-        for suffix in ("", *(f"-{number}" for number in range(2, _MOST))):
-            found = Worktree(str(top / FOLDER / f"{name}{suffix}"), f"daplug/{name}{suffix}")
-            if _owner(found) == owner:
-                return found
-            taken = Path(found.path).exists() or _has_branch(top, found.branch)
-            if not taken:
-                _add(top, found, base or "HEAD", owner)
-                return found
-            if on_conflict == "reuse" and _owner(found):
-                return found
-            if on_conflict != "increment":
-                break
-    raise ConflictError(
-        f"{found.path} or branch {found.branch} is there already and belongs to something else "
-        "(on_conflict: reuse takes it over, on_conflict: increment makes another)"
-    )
+    pause = _FIRST_PAUSE
+    for _ in range(_TRIES):
+        done = _done(folder, arguments, index)
+        said = done.stderr.decode("utf-8", "replace")
+        if not done.returncode:
+            return done.stdout.decode("utf-8", "surrogateescape").removesuffix("\n")
+        if not _BUSY.search(said):
+            break
+        time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 (so that two do not meet again)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+    lines = said.strip().splitlines() or [f"exit code {done.returncode}"]
+    raise GitError(f"git {_verb(arguments)}: {lines[-1][:_MOST_SAID]}")
 
 
-def _add(top: Path, wanted: Worktree, base: str, owner: str) -> None:
+def inside(folder: str, *arguments: str) -> str:
+    """As `run`, in a repository's own directory, or a worktree's in that."""
+    return run(folder, f"--git-dir={folder}", *arguments)
+
+
+def asked(folder: str, *arguments: str) -> str:
+    """As `inside`; empty if git says no."""
     try:
-        _git(top, "worktree", "add", "-b", wanted.branch, "--", wanted.path, base)
-        folder = Path(_git(Path(wanted.path), "rev-parse", "--absolute-git-dir"))
-        write_atomically(folder / _OWNER, owner.encode())
-    except (
-        GitError,
-        OSError,
-    ):  # half of one, on a full disk for example, would be in the way of the next try
-        shutil.rmtree(wanted.path, ignore_errors=True)
-        for words in (("worktree", "prune"), ("branch", "-D", wanted.branch)):
-            with suppress(GitError):
-                _git(top, *words)
-        raise
-
-
-def _owner(found: Worktree) -> str:
-    """Who a worktree was made for; '' if it is not there, or not one of ours."""
-    link = Path(found.path) / ".git"
-    try:
-        place = link.read_text().removeprefix("gitdir:").strip()
-        return (Path(place) / _OWNER).read_text()
-    except OSError:
+        return inside(folder, *arguments)
+    except GitError:
         return ""
 
 
-def _has_branch(top: Path, branch: str) -> bool:
-    return bool(_git(top, "branch", "--list", branch))
+def within(admin: str, path: str) -> tuple[str, ...]:
+    """The words that have git work in a worktree, whatever an agent made of the link in it."""
+    return (f"--git-dir={admin}", f"--work-tree={path}")
 
 
-def _repository(target: Path) -> tuple[Path, Path]:
+def commit(folder: str, name: str) -> str:
+    """The id of the commit that a name stands for in `inside`; empty if there is none."""
+    found = asked(folder, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+    return found if _OBJECT.fullmatch(found) else ""
+
+
+def repository(target: str | Path) -> Repository:
+    """The repository that a directory is in.
+
+    Raises:
+        NoRepositoryError: there is none, or nothing in it to branch from.
+    """
     try:
-        top = Path(_git(target, "rev-parse", "--show-toplevel"))
-        common = Path(_git(target, "rev-parse", "--path-format=absolute", "--git-common-dir"))
-        _git(target, "rev-parse", "--verify", "HEAD")
+        top = run(target, "rev-parse", "--show-toplevel")
+        own = run(target, "rev-parse", "--absolute-git-dir")
+        common = run(target, "rev-parse", "--path-format=absolute", "--git-common-dir")
+        prefix = run(target, "rev-parse", "--show-prefix")
+        run(target, "rev-parse", "--verify", "HEAD")
     except GitError as error:
         raise NoRepositoryError(
             f"{target}: worktree: true needs a git repository with a commit ({error})"
         ) from error
-    return top, common
+    return Repository(top, own, common, prefix)
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+def head(folder: str | Path, *arguments: str, most: int, patience: float) -> tuple[bytes, bool]:
+    """The beginning of what git prints, and whether that is all.
+
+    Raises:
+        GitError: it failed, or did not get on with it in time.
+    """
+    with _started(folder, arguments, "") as process:
+        killer = Timer(patience, process.kill)
+        killer.start()
+        try:
+            assert process.stdout is not None  # noqa: S101
+            data = process.stdout.read(most + 1)
+            if len(data) > most:
+                process.kill()
+                return data[:most], False
+            code = process.wait()
+        finally:
+            killer.cancel()
+    if code:
+        raise GitError(f"git {_verb(arguments)}: exit code {code}")
+    return data, True
 
 
-def _git(folder: Path, *arguments: str) -> str:
-    # Hooks run with it, and an agent may have written them.
+def _done(
+    folder: str | Path, arguments: tuple[str, ...], index: str
+) -> subprocess.CompletedProcess[bytes]:
+    with _started(folder, arguments, index, said=subprocess.PIPE) as process:
+        try:
+            out, said = process.communicate(timeout=_PATIENCE)
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            raise GitError(f"git {_verb(arguments)} did not end within {_PATIENCE:g} s") from error
+    return subprocess.CompletedProcess(process.args, process.returncode, out, said)
+
+
+def _started(
+    folder: str | Path, arguments: tuple[str, ...], index: str, said: int = subprocess.DEVNULL
+) -> subprocess.Popen[bytes]:
     environ = {name: value for name, value in handed_on(os.environ).items() if not name.startswith("GIT_")}
+    environ |= {**_IDENTITY, "LC_ALL": "C.UTF-8", "LANGUAGE": "", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
+    if index:
+        environ["GIT_INDEX_FILE"] = index
+    settings = [word for setting in _CONFIG for word in ("-c", setting)]
     try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True, stdin=subprocess.DEVNULL, timeout=_PATIENCE, check=False, env=environ,
+        return subprocess.Popen(
+            ["git", "-C", str(folder), *settings, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=said, env=environ, pass_fds=held.get(), process_group=0,
         )  # fmt: skip
     except FileNotFoundError as error:
         raise GitError("git is not installed") from error
-    except subprocess.TimeoutExpired as error:
-        raise GitError(f"git {arguments[0]} did not end within {_PATIENCE:g} s") from error
-    if done.returncode:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [
-            f"exit code {done.returncode}"
-        ]
-        raise GitError(f"git {arguments[0]}: {lines[-1]}")
-    return done.stdout.decode("utf-8", "surrogateescape").strip()
+    except ValueError as error:  # a NUL in a name
+        raise GitError(f"git {_verb(arguments)}: {error}") from error
+
+
+def _verb(arguments: tuple[str, ...]) -> str:
+    return next((word for word in arguments if not word.startswith("-")), "")
