@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from daplug_supervisor.core.bundle import Bundle, Command, Evidence
     from daplug_supervisor.core.events import Entry, Event
     from daplug_supervisor.core.machine import Status
-    from daplug_supervisor.core.plan import Loop, Plan, Provider, Retry, Task
-    from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind
+    from daplug_supervisor.core.plan import Budget, Loop, Plan, Provider, Retry, Task
+    from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind, Usage
     from daplug_supervisor.core.state import Run
     from daplug_supervisor.errors import (
         BusyError,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Budget",
     "Bundle",
     "BusyError",
     "Command",
@@ -65,6 +66,7 @@ __all__ = [
     "Supervisor",
     "SupervisorError",
     "Task",
+    "Usage",
     "UsageError",
     "Worker",
     "__version__",
@@ -72,6 +74,7 @@ __all__ = [
 ]
 
 _PLACES = {
+    "Budget": "core.plan",
     "Bundle": "core.bundle",
     "BusyError": "errors",
     "Command": "core.bundle",
@@ -99,6 +102,7 @@ _PLACES = {
     "Supervisor": "supervisor.supervisor",
     "SupervisorError": "errors",
     "Task": "core.plan",
+    "Usage": "core.results",
     "UsageError": "errors",
     "Worker": "ports",
     "load_plan": "formats",

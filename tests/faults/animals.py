@@ -18,8 +18,7 @@ import pytest
 from processes import launch
 
 from daplug_supervisor.ports import Launch
-from daplug_supervisor.processes import launch as launching
-from daplug_supervisor.processes import shim
+from daplug_supervisor.processes import shim, start
 
 MOST = 500
 LIMITED = """
@@ -65,8 +64,8 @@ def as_nobody(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wrapper.chmod(0o755)
     shutil.copytree(Path(shim.__file__).parent, program, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(sys, "executable", str(wrapper))
-    words = [*launching._program()[:-1], str(program)]
-    monkeypatch.setattr(launching, "_program", lambda: words)
+    words = [*start.program()[:-1], str(program)]
+    monkeypatch.setattr(start, "program", lambda: words)
 
 
 def _is_for_all(python: str) -> bool:

@@ -21,9 +21,9 @@ from daplug_supervisor.core import retry
 from daplug_supervisor.core.results import Exit
 from daplug_supervisor.errors import LaunchError
 from daplug_supervisor.ports import Gate
-from daplug_supervisor.processes import launch as launching
-from daplug_supervisor.processes import shim
-from daplug_supervisor.processes.launch import ShimLauncher, _Shim
+from daplug_supervisor.processes import shim, start
+from daplug_supervisor.processes.held import HeldShim
+from daplug_supervisor.processes.launch import ShimLauncher
 
 place = pytest.fixture(opened)
 PROGRAM = Path(__file__).with_name("killed_at.py")
@@ -64,7 +64,7 @@ class Part:
 async def look_after(launcher: ShimLauncher, directory: Path, text: str, token: str) -> Exit | None:
     """Run an agent, and check that its end is told truly and only when nothing of it is left."""
     gate = launcher.idle() or await launcher.reserve()
-    assert isinstance(gate, _Shim)
+    assert isinstance(gate, HeldShim)
     attached = gate.open(shell(directory, text, cwd=str(directory.parent)))
     found = await attached.wait()
     assert with_token(token) == [], f"{found} was told while something was left"
@@ -86,7 +86,7 @@ async def test_killed_at_every_line(
 ) -> None:
     """Between its message and its last word. Without launcher, what hides in every way at once is left out."""
     told = Part(tmp_path / "part", part)
-    monkeypatch.setattr(launching, "_program", lambda: [told.program])
+    monkeypatch.setattr(start, "program", lambda: [told.program])
     token, number, kinds = new_token(), 0, set()
     escapes = f"setsid sleep 1000.{token} & env -i setsid sleep 1001.{token} & env -i sleep 1002.{token} & "
     if part == "shim":
@@ -113,7 +113,7 @@ async def test_a_launcher_that_is_killed_at_every_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proof: Proof
 ) -> None:
     told = Part(tmp_path / "part", "launcher")
-    monkeypatch.setattr(launching, "_program", lambda: [told.program])
+    monkeypatch.setattr(start, "program", lambda: [told.program])
     number = 0
     while True:
         number += proof.pick(17, 1)

@@ -21,9 +21,9 @@ import pytest_asyncio
 from daplug_supervisor.core.results import Exit
 from daplug_supervisor.errors import LaunchError
 from daplug_supervisor.ports import Identity, Launch
-from daplug_supervisor.processes import launch as launching
-from daplug_supervisor.processes import shim
-from daplug_supervisor.processes.launch import ShimLauncher, _Shim
+from daplug_supervisor.processes import shim, start
+from daplug_supervisor.processes.held import HeldShim
+from daplug_supervisor.processes.launch import ShimLauncher
 from daplug_supervisor.processes.tree import boot_id
 
 NOBODY = Identity(2**22 - 1, 1, boot_id())
@@ -35,7 +35,7 @@ class Ends:
 
     def __init__(self) -> None:
         ours, self.theirs = socket.socketpair()
-        self.shim = _Shim(NOBODY, [ours.detach()])
+        self.shim = HeldShim(NOBODY, [ours.detach()])
 
 
 @pytest_asyncio.fixture
@@ -242,29 +242,29 @@ def test_a_launcher_is_never_compiled_from_another_source(
     source = copied(monkeypatch, tmp_path) / "main.py"
     source.write_text("def main(): print('old')")
     py_compile.compile(str(source), invalidation_mode=mode)
-    assert started(*launching._program()) == "old\n"
+    assert started(*start.program()) == "old\n"
     source.write_text("def main(): print('newer')")
-    assert started(*launching._program()) == "newer\n"
+    assert started(*start.program()) == "newer\n"
 
 
 def test_compiled_files_are_kept_as_they_are_for_us(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     package = copied(monkeypatch, tmp_path)
     (package / "main.py").write_text("def main(): print('here')")
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    assert started(*launching._program()) == "here\n"
+    assert started(*start.program()) == "here\n"
     assert not list(tmp_path.rglob("*.pyc"))
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     monkeypatch.setattr(sys, "pycache_prefix", str(tmp_path / "elsewhere"))
-    started(*launching._program())
+    started(*start.program())
     assert list((tmp_path / "elsewhere").rglob("main.*.pyc"))
     assert not (package / "__pycache__").exists()
     monkeypatch.setattr(sys, "pycache_prefix", None)
-    started(*launching._program())
+    started(*start.program())
     assert list(package.rglob("main.*.pyc")), "or every start would compile it anew"
 
 
 def test_a_launcher_imports_all_of_the_shim_and_nothing_else_of_ours_nor_of_others() -> None:
-    *options, program, folder = launching._program()
+    *options, program, folder = start.program()
     modules = "(f'{name}={getattr(one, \"__file__\", None)}' for name, one in sys.modules.items())"
     told = f"print(*{modules}, *sys.path, sep='\\n')"
     lines = started(*options, program.replace("main()", told), folder).splitlines()

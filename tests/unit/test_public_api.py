@@ -14,6 +14,7 @@ import daplug_supervisor
 from daplug_supervisor.cli import main
 
 NAMES = [
+    "Budget",
     "Bundle",
     "BusyError",
     "Command",
@@ -41,6 +42,7 @@ NAMES = [
     "Supervisor",
     "SupervisorError",
     "Task",
+    "Usage",
     "UsageError",
     "Worker",
     "__version__",

@@ -1,4 +1,4 @@
-"""The program that the supervisor starts: see `launch._program`."""
+"""The program that the supervisor starts: see `start.program`."""
 
 from __future__ import annotations
 
