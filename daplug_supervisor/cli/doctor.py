@@ -17,6 +17,7 @@ from msgspec import Struct
 from daplug_supervisor.cli import options
 from daplug_supervisor.cli.output import print_data
 from daplug_supervisor.core.machine import ACTIVE
+from daplug_supervisor.core.retry import attempt_name
 from daplug_supervisor.core.state import State, fold
 from daplug_supervisor.errors import (
     EXIT_DONE,
@@ -30,11 +31,13 @@ from daplug_supervisor.journal.reader import ReadOnlyJournal
 from daplug_supervisor.ports import Identity
 from daplug_supervisor.processes import tree
 from daplug_supervisor.supervisor import repair
-from daplug_supervisor.supervisor.clock import SystemClock
+from daplug_supervisor.supervisor.clock import SystemClock, clock_of
+from daplug_supervisor.views.health import still_suspicious, suspect_words
 from daplug_supervisor.views.text import clean, command, number
+from daplug_supervisor.workers.cli.models import CLIS
 from daplug_supervisor.workers.locate import find
 from daplug_supervisor.workers.settings import Settings
-from daplug_supervisor.workspace import room
+from daplug_supervisor.workspace import room, suspects
 from daplug_supervisor.workspace.files import StateDirectory
 
 _LITTLE_ROOM = 256 << 20
@@ -99,6 +102,10 @@ def _system(executor: str | None) -> Iterator[Finding]:
         yield Finding("note", "executor.py", place, "only needed for providers with worker: executor")
     else:
         yield Finding("ok", "executor.py", str(place))
+    for cli in CLIS.values():
+        found = shutil.which(cli.name)
+        remedy = f"only needed for providers that run by it; npm install -g {cli.npm}"
+        yield Finding("ok", cli.name, found) if found else Finding("note", cli.name, "not installed", remedy)
 
 
 def _attempt(function: Callable[[], object]) -> object:
@@ -156,6 +163,16 @@ def _journal(directory: StateDirectory) -> Iterator[Finding]:
     if large := wal.large(path):
         yield Finding("bad", "write-ahead log", large, "end that process")
     yield from _orphans(state, supervised=holder is not None)
+    yield from _suspects(directory, state)
+
+
+def _suspects(directory: StateDirectory, state: State) -> Iterator[Finding]:
+    """Attempts that show no sign of work, or take too long."""
+    for run in state.runs.values():
+        now = clock_of(run).now()
+        for one in still_suspicious(run, suspects.read(directory.run(run.id))):
+            what = f"{attempt_name(run.id, one.task, one.attempt)} {suspect_words(one, now)}"
+            yield Finding("note", "agent", what, command("task", "logs", one.task))
 
 
 def _repair(directory: StateDirectory) -> Iterator[Finding]:

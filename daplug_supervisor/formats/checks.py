@@ -6,19 +6,22 @@ The plan is complete (`formats.resolve`), but may name things that do not exist.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from daplug_supervisor.core import graph
-from daplug_supervisor.core.plan import MAX_TASKS, Assignment, Loop, Plan, Provider, Task, assignment
+from daplug_supervisor.core.plan import MAX_TASKS, Assignment, Budget, Loop, Plan, Provider, Task, assignment
 from daplug_supervisor.core.secrets import looks_secret
 from daplug_supervisor.formats.findings import FieldPath, Finding, Nearest, choice, escaped, shown
-from daplug_supervisor.formats.resolve import BUILTIN_PROVIDERS
+from daplug_supervisor.formats.resolve import BUILTIN_PROVIDERS, empty_budget
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
 AGENT_WORKERS = frozenset({"executor", "cli"})
 COMMAND_WORKER = "command"
+CLI_WORKER = "cli"
+
+MAX_ACCOUNT = 200
 
 _WORK = ("prompt", "instructions", "command")
 _NOT_FOR_COMMANDS = ("model", "cli", "variant", "sandbox", "require_diff")
@@ -55,6 +58,7 @@ def check(plan: Plan) -> Iterator[Finding]:
             yield from _command(path, task.command)
         if kinds.get(task.provider or "") == ("command" if task.command is None else "agent"):
             yield from _worker(path, plan, task)
+    yield from _budgets(plan)
     yield from _subagents(plan)
     yield from _cycles(plan)
 
@@ -91,6 +95,21 @@ def _work(path: FieldPath, task: Task) -> Iterator[Finding]:
         misplaced.append("loop")
     for field in misplaced:
         yield Finding((*path, field), f"{field} is for agents, not for a command", f"remove {field}")
+
+
+def _budgets(plan: Plan) -> Iterator[Finding]:
+    if plan.budget == Budget():
+        yield empty_budget(("budget",))
+    for name, task in plan.tasks.items():
+        if task.budget is None:
+            continue
+        path = ("tasks", name, "budget")
+        if task.budget == Budget():
+            yield empty_budget(path)
+        for field in ("tokens", "cost"):
+            if task.command is not None and getattr(task.budget, field) is not None:
+                message = f"{field}: what a command costs is not counted"
+                yield Finding((*path, field), message, f"remove {field}")
 
 
 def _needs(
@@ -211,6 +230,13 @@ def _providers(plan: Plan) -> Iterator[Finding]:
     for name, provider in plan.providers.items():
         path = ("providers", name)
         yield from _env((*path, "env"), provider.env)
+        account = provider.account or ""
+        if not account.isprintable() or len(account) > MAX_ACCOUNT:
+            message = f"{shown(account)} cannot name an account"
+            remedy = f"at most {MAX_ACCOUNT} printable characters, the same for all providers that share its limits"
+            yield Finding((*path, "account"), message, remedy)
+        if provider.worker == CLI_WORKER:
+            yield from _flags((*path, "options"), provider.options)
         seen = set()
         for index, other in enumerate(provider.fallback):
             here = (*path, "fallback", index)
@@ -224,3 +250,13 @@ def _providers(plan: Plan) -> Iterator[Finding]:
                 message = f"{other} cannot take over from {name}: only one of them runs commands"
                 yield Finding(here, message, "name a provider with the same worker")
             seen.add(other)
+
+
+def _flags(path: FieldPath, options: dict[str, Any]) -> Iterator[Finding]:
+    """What of the options of the worker `cli` has not even the right shape; which flags it takes is its own affair."""
+    for key in options:
+        if key != "args":
+            yield Finding((*path, key), f"unknown option {shown(key)}", "the worker cli takes args")
+    args = options.get("args", [])
+    if not isinstance(args, list) or not all(isinstance(arg, str) and arg for arg in args):
+        yield Finding((*path, "args"), "not a list of flags", "write args: [--flag=value]")

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from daplug_supervisor.core.bundle import ATTEMPT_VARIABLE, Bundle, Command, Evidence
 from daplug_supervisor.errors import UsageError
-from daplug_supervisor.workers import executor_output, locate
+from daplug_supervisor.workers import executor_output, locate, zones
+from daplug_supervisor.workers.registered import Registered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from daplug_supervisor.core.plan import Assignment
     from daplug_supervisor.core.results import Outcome
     from daplug_supervisor.workers.settings import Settings
+
+SANDBOX_OPTIONS = ("sandbox_type", "sandbox_workspace", "sandbox_net")
+"""What a provider's `options` may say of daplug's sandbox, beside `dangerously_bypass_permissions`."""
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 _TASK_LENGTH = 43
@@ -41,6 +45,8 @@ class ExecutorWorker:
             self._executor = str(locate.find(settings))
         except UsageError as error:
             self._missing = str(error)
+        self._zone = settings.environ.get("TZ")
+        self._registered = Registered(self._executor)
 
     def problems(self, assignments: Sequence[Assignment]) -> list[str]:
         """What is missing here, and models that the executor would hand back to Claude instead of running."""
@@ -87,7 +93,15 @@ class ExecutorWorker:
 
     def outcome(self, evidence: Evidence) -> Outcome:
         """What the executor's exit code and JSON document say."""
-        return executor_output.read(evidence)
+        return executor_output.read(evidence, zones.local(evidence.bundle.spec.env.get("TZ") or self._zone))
+
+    def logs(self, evidence: Evidence) -> Sequence[str]:
+        """The logs of the loop's iterations: only there it says why a CLI failed."""
+        return executor_output.logs(evidence)
+
+    def account(self, chosen: Assignment) -> str:
+        """The CLI that daplug runs this model with, and the provider behind the model."""
+        return self._registered.account(chosen)
 
 
 def attempt_id(bundle: Bundle) -> str:
@@ -143,6 +157,16 @@ def _loop(bundle: Bundle) -> list[str]:
 
 def _sandbox(bundle: Bundle) -> list[str]:
     wanted = bundle.spec.sandbox
+    options = []
+    if bundle.options.get("dangerously_bypass_permissions") is True:
+        options.append("--dangerously-bypass-permissions")
     if not wanted:
-        return []
-    return ["--sandbox"] if wanted is True else ["--sandbox", "--sandbox-profile", wanted]
+        return options
+    options.append("--sandbox")
+    if wanted is not True:
+        options += ["--sandbox-profile", wanted]
+    for name in SANDBOX_OPTIONS:
+        value = bundle.options.get(name)
+        if isinstance(value, str):
+            options.append(f"--{name.replace('_', '-')}={value}")
+    return options

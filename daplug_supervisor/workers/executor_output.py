@@ -8,16 +8,21 @@ a shape that is not known is no result.
 from __future__ import annotations
 
 import json
-import re
+from datetime import UTC
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct, field
+from msgspec.structs import replace
 
 from daplug_supervisor.core.results import Outcome, OutcomeKind
+from daplug_supervisor.workers import iteration_logs
+from daplug_supervisor.workers.signatures import EXECUTOR, classify
 from daplug_supervisor.workers.text import ending, how, last_line, one_line
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from daplug_supervisor.core.bundle import Evidence
 
 EXIT_USAGE = 2
@@ -27,38 +32,8 @@ MOST_DOCUMENTS = 8
 MOST_KEPT = 20
 """Entries of each list that a claim keeps, the last ones."""
 
-SIGNATURES: tuple[tuple[str, OutcomeKind, str], ...] = (
-    # pattern, kind, what it means; the first that matches counts
-    (r"Argument list too long", OutcomeKind.PLAN_ERROR, "the prompt is too long for this CLI"),
-    (r"No prompts? (found for|files found|folder|directory)", OutcomeKind.PLAN_ERROR, "unknown prompt"),
-    (r"Prompt file not found", OutcomeKind.PLAN_ERROR, "unknown prompt"),
-    (r"Ambiguous prompt", OutcomeKind.PLAN_ERROR, "ambiguous prompt"),
-    (r"Unknown model shorthand", OutcomeKind.PLAN_ERROR, "unknown model"),
-    (
-        r"--(variant|cli) \S+ is not supported",
-        OutcomeKind.PLAN_ERROR,
-        "the model does not go with these options",
-    ),
-    (r"Unsupported (--variant|CLI)", OutcomeKind.PLAN_ERROR, "the model does not go with these options"),
-    (r"not authenticated", OutcomeKind.AUTH, "the CLI is not logged in"),
-    (r"codec can't decode", OutcomeKind.UNVERIFIED, "the agent's log cannot be read, so its end is unknown"),
-    (r"'git', .*'worktree'", OutcomeKind.CRASHED, "git worktree failed"),
-    (r"Broken pipe", OutcomeKind.CRASHED, "the CLI ended without reading its prompt"),
-    (r"No such file or directory: '[^/']+'$", OutcomeKind.CONFIGURATION, "the CLI is not installed"),
-    (r"Permission denied: '[^/']+'$", OutcomeKind.CONFIGURATION, "the CLI cannot be started"),
-    (r"not found in PATH", OutcomeKind.CONFIGURATION, "a program is not installed"),
-    (r"API_KEY is required", OutcomeKind.CONFIGURATION, "an API key is missing"),
-    (
-        r"bubblewrap|--sandbox|Sandbox (launch|workspace)",
-        OutcomeKind.CONFIGURATION,
-        "the sandbox does not work here",
-    ),
-    (r"execution_cwd", OutcomeKind.CONFIGURATION, "the working directory is missing"),
-    (r"No space left on device", OutcomeKind.CONFIGURATION, "the disk is full"),
-    (r"[Mm]odel registry", OutcomeKind.CONFIGURATION, "daplug's model registry is damaged"),
-    (r"can't open file", OutcomeKind.CONFIGURATION, "executor.py is gone"),
-)
-"""What the executor's error texts mean; a text that none of them matches is a crash."""
+MOST_LOGS = 8
+"""Iterations whose logs are looked at, the last ones."""
 
 FINAL: dict[str, tuple[OutcomeKind, str]] = {
     "completed_unverified": (OutcomeKind.UNVERIFIED, "the agent says it is done, and no file was changed"),
@@ -112,8 +87,8 @@ class _Document(Struct, frozen=True):
     prompts: list[_Prompt] = field(default_factory=list)
 
 
-def read(evidence: Evidence) -> Outcome:
-    """How an attempt ended that was run by executor.py."""
+def read(evidence: Evidence, zone: tzinfo = UTC) -> Outcome:
+    """How an attempt ended that was run by executor.py; `zone` is that of the machine."""
     code = evidence.exit.code
     if evidence.exit.error:
         return _outcome(
@@ -123,10 +98,22 @@ def read(evidence: Evidence) -> Outcome:
         return _outcome(OutcomeKind.LOST, "there is no exit record")
     if code < 0:
         return _outcome(OutcomeKind.CRASHED, f"the executor was {how(evidence.exit)}")
-    return _from_output(code, evidence)
+    return _from_output(code, evidence, zone)
 
 
-def _from_output(code: int, evidence: Evidence) -> Outcome:
+def logs(evidence: Evidence) -> list[str]:
+    """The logs of the last iterations, as the executor names them; none if one of the names is no path."""
+    raw = find_document(evidence.stdout)
+    try:
+        document = msgspec.convert(raw, _Document)
+    except msgspec.ValidationError:
+        return []
+    execution = document.prompts[0].execution if document.prompts else None
+    named = [each.log_file for each in execution.iterations[-MOST_LOGS:]] if execution else []
+    return named if all(name.startswith("/") and name.isprintable() for name in named) else []
+
+
+def _from_output(code: int, evidence: Evidence, zone: tzinfo) -> Outcome:
     raw = find_document(evidence.stdout)
     if raw is None:
         return _no_document(code, evidence)
@@ -138,7 +125,7 @@ def _from_output(code: int, evidence: Evidence) -> Outcome:
         )
     if document.error is not None:
         return _from_text(document.error)
-    return _from_document(document, code, evidence)
+    return _from_document(document, code, evidence, zone)
 
 
 def find_document(stdout: bytes) -> dict[str, Any] | None:
@@ -178,29 +165,28 @@ def _no_document(code: int, evidence: Evidence) -> Outcome:
     # The interpreter exits with the same code when it cannot open executor.py.
     if code == EXIT_USAGE and "can't open file" not in said:
         return _outcome(OutcomeKind.PLAN_ERROR, f"the executor refused its arguments: {said}")
-    known = _signature(said) if code else None
+    known = classify(EXECUTOR, (said,)) if code else None
     if known is not None:
-        kind, meaning = known
-        return _outcome(kind, f"{meaning}: {said}")
+        return _outcome(known.kind, f"{known.meaning}: {said}")
     return _outcome(OutcomeKind.NO_RESULT, f"{ending(code)} without a JSON document: {said or 'no output'}")
 
 
-def _signature(text: str) -> tuple[OutcomeKind, str] | None:
-    for pattern, kind, meaning in SIGNATURES:
-        if re.search(pattern, text, re.MULTILINE):
-            return kind, meaning
-    return None
-
-
 def _from_text(error: str) -> Outcome:
-    kind, meaning = _signature(error) or (OutcomeKind.CRASHED, "the executor gave up")
-    return _outcome(kind, f"{meaning}: {error}")
+    known = classify(EXECUTOR, (error,))
+    if known is None:
+        return _outcome(OutcomeKind.CRASHED, f"the executor gave up: {error}")
+    return _outcome(known.kind, f"{known.meaning}: {error}")
 
 
-def _from_document(document: _Document, code: int, evidence: Evidence) -> Outcome:
+def _from_document(document: _Document, code: int, evidence: Evidence, zone: tzinfo) -> Outcome:
     prompt = document.prompts[0] if document.prompts else _Prompt()
     if prompt.execution is not None:
-        return _from_execution(prompt.execution, document, code, evidence)
+        said = iteration_logs.Said(
+            document.selected_cli or evidence.bundle.assignment.cli or "", evidence.logs, evidence.now, zone
+        )
+        outcome = _from_execution(prompt.execution, document, code, evidence, said)
+        whole = len(prompt.execution.iterations) == len(evidence.logs)
+        return replace(outcome, usage=said.usage() if whole else None)
     if prompt.worktree is not None and prompt.worktree.conflict:
         return _outcome(
             OutcomeKind.CONFLICT, f"a worktree is in the way: {prompt.worktree.existing_worktree}"
@@ -208,7 +194,9 @@ def _from_document(document: _Document, code: int, evidence: Evidence) -> Outcom
     return _outcome(OutcomeKind.NO_RESULT, f"{ending(code)}, and the executor ran nothing")
 
 
-def _from_execution(execution: _Execution, document: _Document, code: int, evidence: Evidence) -> Outcome:
+def _from_execution(
+    execution: _Execution, document: _Document, code: int, evidence: Evidence, said: iteration_logs.Said
+) -> Outcome:
     claim = _claim(execution)
     model, cli = evidence.bundle.assignment.model, evidence.bundle.assignment.cli
     # In a loop the executor does not say so: it counts iterations in which nothing is run.
@@ -222,7 +210,7 @@ def _from_execution(execution: _Execution, document: _Document, code: int, evide
     if execution.final_status == "completed":
         return _completed(execution, code, claim)
     if execution.final_status == "max_iterations_reached":
-        return _exhausted(execution, f"the {document.selected_cli or cli or model} CLI", claim)
+        return _exhausted(execution, f"the {document.selected_cli or cli or model} CLI", claim, said)
     state = execution.final_status or execution.status or "no status"
     return _outcome(
         OutcomeKind.NO_RESULT, f"{ending(code)}, and the executor's last word is {state!r}", claim
@@ -242,16 +230,24 @@ def _completed(execution: _Execution, code: int, claim: dict[str, object]) -> Ou
     return _outcome(OutcomeKind.COMPLETED, "", claim)
 
 
-def _exhausted(execution: _Execution, cli: str, claim: dict[str, object]) -> Outcome:
+def _exhausted(
+    execution: _Execution, cli: str, claim: dict[str, object], said: iteration_logs.Said
+) -> Outcome:
     """All iterations used: the task is too hard, the CLI does not work, or the marker was forgotten."""
     count = f"iterations used: {len(execution.iterations)}"
+    last = execution.iterations[-1] if execution.iterations else _Iteration()
+    failure = said.failure() if last.exit_code else None
+    if failure is not None:
+        return replace(failure, claim=claim)
     reasons = [each.retry_reason for each in execution.iterations if each.retry_reason]
     if reasons:
         return _outcome(OutcomeKind.MAX_ITERATIONS, f"not done ({count}): {reasons[-1]}", claim)
-    last = execution.iterations[-1] if execution.iterations else _Iteration()
     if last.exit_code:
-        why = f"a rate limit, a login, or a crash; see {last.log_file or 'its log'}"
-        return _outcome(OutcomeKind.CRASHED, f"{cli} failed: {ending(last.exit_code)} ({why})", claim)
+        why = said.last() or "a rate limit, a login, or a crash"
+        where = f"see {last.log_file or 'its log'}"
+        return _outcome(
+            OutcomeKind.CRASHED, f"{cli} failed: {ending(last.exit_code)} ({why}; {where})", claim
+        )
     return _outcome(OutcomeKind.NO_RESULT, f"{cli} ended without the completion marker ({count})", claim)
 
 

@@ -24,7 +24,8 @@ MANIFEST = Path(".claude", "plugins", "installed_plugins.json")
 HOW = (
     "give its path with --executor PATH (executor.py itself or a checkout of daplug), "
     f"or set {VARIABLE} to that path, or install the Claude plugin {PLUGIN}, "
-    "or put a checkout of daplug beside the target directory"
+    "or put a checkout of daplug beside the target directory; "
+    "or do without daplug: give the provider `worker: cli`"
 )
 
 

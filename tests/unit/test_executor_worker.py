@@ -429,6 +429,23 @@ def test_the_whole_command(tmp_path: Path) -> None:
     assert made.cwd == "/repo"
 
 
+def test_what_only_its_sandbox_knows_is_in_the_options_of_the_provider(worker: ExecutorWorker) -> None:
+    options: dict[str, object] = {
+        "sandbox_type": "bubblewrap",
+        "sandbox_workspace": "--net",
+        "sandbox_net": "off",
+        "dangerously_bypass_permissions": True,
+        "other": "--run",
+    }
+    made = worker.command(bundle(spec=Task(prompt="1", sandbox=True), options=options)).argv
+    assert made[made.index("--dangerously-bypass-permissions") :] == (
+        *("--dangerously-bypass-permissions", "--sandbox", "--sandbox-type=bubblewrap"),
+        *("--sandbox-workspace=--net", "--sandbox-net=off"),
+    )
+    odd = worker.command(bundle(options={"sandbox_net": "off", "dangerously_bypass_permissions": "yes"})).argv
+    assert not [word for word in odd if word.startswith(("--sandbox", "--dangerously"))]
+
+
 def test_what_is_not_wanted_is_not_passed(worker: ExecutorWorker) -> None:
     plain = worker.command(bundle()).argv
     for option in ("--cli", "--variant", "--worktree-path", "--branch-name", "--require-diff", "--sandbox"):

@@ -232,6 +232,17 @@ WRONG = [
         [(1, 48, "providers.m.model", "without a cli", "")],
     ),
     (
+        "providers: {c: {worker: cli, options: {arg: 1, args: --x}}}\ntasks: {a: {prompt: x}}",
+        [
+            (1, 45, "providers.c.options.arg", "unknown option 'arg'", "takes args"),
+            (1, 54, "providers.c.options.args", "not a list of flags", "write args: [--flag=value]"),
+        ],
+    ),
+    (
+        "providers: {c: {worker: cli, options: {args: [--x, 1]}}}\ntasks: {a: {prompt: x}}",
+        [(1, 40, "providers.c.options.args", "not a list of flags", "")],
+    ),
+    (
         "tasks: {a: {command: [x], env: {A=B: 1, '': 2}}}",
         [
             (1, 38, "tasks.a.env.A=B", "'A=B' cannot name", "no '='"),

@@ -11,6 +11,7 @@ from daplug_supervisor.core.plan import Assignment, Task
 from daplug_supervisor.errors import SupervisorError, UsageError
 from daplug_supervisor.testing import check_worker
 from daplug_supervisor.workers import registry
+from daplug_supervisor.workers.cli.worker import CliWorker
 from daplug_supervisor.workers.command import CommandWorker
 from daplug_supervisor.workers.executor import ExecutorWorker
 from daplug_supervisor.workers.settings import Settings
@@ -37,6 +38,7 @@ def test_the_built_in_names_load_without_scanning_entry_points(monkeypatch: pyte
         raise AssertionError("entry points were scanned")
 
     monkeypatch.setattr(registry, "entry_points", scan)
+    assert isinstance(registry.load("cli", SETTINGS), CliWorker)
     assert isinstance(registry.load("command", SETTINGS), CommandWorker)
     assert isinstance(registry.load("executor", SETTINGS), ExecutorWorker)
 
@@ -44,6 +46,7 @@ def test_the_built_in_names_load_without_scanning_entry_points(monkeypatch: pyte
 def test_the_package_names_its_own_workers() -> None:
     points = importlib.metadata.entry_points(group=registry.GROUP)
     assert {point.name for point in points} >= set(registry.BUILT_IN)
+    assert points["cli"].load() is CliWorker
     assert points["command"].load() is CommandWorker
     assert points["executor"].load() is ExecutorWorker
     assert set(registry.known()) >= set(registry.BUILT_IN)
