@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from daplug_supervisor.cli import options
-from daplug_supervisor.cli.output import print_data, width
+from daplug_supervisor.cli.output import print_data, print_harmless, width
 
 _PLAN = click.Path(path_type=Path)
 
@@ -29,16 +29,20 @@ def run(
     plan: Path, only: tuple[str, ...], parallel: int | None, *, step: bool, fresh: bool, dry_run: bool,
     executor: str | None, quiet: bool, as_json: bool, state_dir: Path | None,
 ) -> int:  # fmt: skip
-    """Run PLAN to its end, in the working directory.
+    """Run PLAN to its end, in the working directory; it may be daplug's .sprint-state.json, or a plan of at_runner.
 
     The same command again goes on where it stopped, and tries again what failed.
 
     Ctrl-C once: nothing more is started, what runs may finish. Twice: the agents are stopped. The supervisor may
     also be killed at any time: its agents work on, and the next start takes them back.
     """
-    from daplug_supervisor.formats import load_plan  # noqa: PLC0415
+    from daplug_supervisor.formats import load_foreign, load_plan  # noqa: PLC0415
 
-    loaded = load_plan(plan)
+    foreign = load_foreign(plan)
+    loaded = load_plan(plan) if foreign is None else foreign.plan
+    if foreign is not None:
+        parallel = parallel or foreign.parallel
+        print_harmless("\n".join(f"note: {note}" for note in foreign.notes))
     if dry_run:
         from daplug_supervisor.views.plan import check, check_text  # noqa: PLC0415
 

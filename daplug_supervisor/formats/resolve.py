@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import asdict, replace
 
-from daplug_supervisor.core.plan import LOCAL, Plan, PlanFile, Provider, Task
+from daplug_supervisor.core.plan import LOCAL, Budget, Plan, PlanFile, Provider, Task
 from daplug_supervisor.formats.findings import FieldPath, Finding, Nearest, choice, escaped, shown
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ def resolve(
     defaults = _Defaults(head.get("defaults", {}), written, declared)
     nearest = Nearest(known)
     found: list[Finding] = []
+    if written.defaults.budget == Budget():
+        found.append(empty_budget(("defaults", "budget")))
     if defaults.provider is not None and defaults.provider not in known:
         found.append(_unknown(("defaults", "provider"), defaults.provider, known, nearest))
     complete: dict[str, Task] = {}
@@ -81,7 +83,8 @@ class _Defaults:
 
     def __init__(self, raw: dict[str, Any], written: PlanFile, declared: dict[str, Provider]) -> None:
         self._raw = {key: raw[key] for key in _MERGED if key in raw}
-        values = {key: value for key, value in asdict(written.defaults).items() if value is not UNSET}
+        given = asdict(written.defaults).items()
+        values = {key: value for key, value in given if value not in (UNSET, Budget())}
         self.provider: str | None = values.get("provider")
         others = [name for name in declared if name != LOCAL]
         self._agent = {"provider": others[0] if len(others) == 1 else None, **values}
@@ -109,6 +112,11 @@ class _Defaults:
         if own.provider is None:
             missing["provider"] = inherited.get("provider")
         return replace(own, **missing)
+
+
+def empty_budget(path: FieldPath) -> Finding:
+    """Of a budget that says nothing."""
+    return Finding(path, "limits nothing", "give tokens, cost or attempts, or remove it")
 
 
 def _unknown(path: FieldPath, name: str, known: dict[str, Provider], nearest: Nearest) -> Finding:

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from daplug_supervisor.core.plan import Loop, Plan, Provider, Retry, Task
-from daplug_supervisor.errors import PlanError, UsageError
+from daplug_supervisor.core.plan import Plan, Provider, Task
+from daplug_supervisor.errors import UsageError
 from daplug_supervisor.formats import prompts
-from daplug_supervisor.formats.prompts import Prompt, read, resolve, select, to_plan
+from daplug_supervisor.formats.batch import Batch, Item, make_plan
+from daplug_supervisor.formats.models import Who
+from daplug_supervisor.formats.prompts import Prompt, read, resolve, select
 
 FILES = [
     "001-first.md",
@@ -148,7 +150,7 @@ def test_hostile_names(root: Any) -> None:
         select(["A\n"], root)
     assert str(caught.value).isprintable()
     assert r"031-a\nb\x1b[31m\u202e" in str(caught.value)
-    plan = to_plan(select(["31", "32"], root), model="codex")
+    plan = make_plan([Item(one) for one in select(["31", "32"], root)], Batch(who=(Who("codex"),)))
     assert list(plan.tasks) == ["031-a-b-31m", "032-a-b"]
 
 
@@ -203,53 +205,14 @@ def test_a_heading_is_found_in_linear_time(root: Any) -> None:
     assert len(select(["1"], root)[0].title) == 200
 
 
-def test_to_plan(root: Any) -> None:
-    plan = to_plan(
-        select(["1", "providers/10"], root),
-        model="codex-high",
-        parallel=2,
-        cli="codex",
-        variant="high",
-        loop=Loop(max_iterations=5),
-        worktree=True,
-        base="main",
-        on_conflict="increment",
-        sandbox="strict",
-        require_diff=True,
-        timeout=60.0,
-        retry=Retry(attempts=1),
-    )
-    assert plan.name == "run-prompt"
-    assert plan.providers == {"codex-high": Provider("codex-high", 2, cli="codex", variant="high")}
-    assert list(plan.tasks) == ["001-first", "providers-010-codex"]
-    assert plan.tasks["001-first"] == Task(
-        title="About 001-first.md",
-        prompt=str(root / "prompts" / "001-first.md"),
-        provider="codex-high",
-        timeout=60.0,
-        retry=Retry(attempts=1),
-        loop=Loop(max_iterations=5),
-        worktree=True,
-        base="main",
-        on_conflict="increment",
-        sandbox="strict",
-        require_diff=True,
-    )
-
-
-def test_task_ids_are_unique() -> None:
-    paths = ["/a/001-x.md", "/b/001-X.md", "/c/001-x.md", f"/d/{'y' * 80}.md", f"/e/{'y' * 80}.md", "/f/ü.md"]
-    plan = to_plan([Prompt("", "", "x", Path(path), "T") for path in paths], model="a/b c")
-    assert list(plan.tasks) == ["001-x", "001-X-2", "001-x-3", "y" * 64, "y" * 62 + "-2", "prompt"]
-    assert plan.providers == {"a-b-c": Provider("a/b c")}
-
-
-def test_impossible_plans(root: Any) -> None:
-    with pytest.raises(PlanError, match="no tasks"):
-        to_plan([], model="codex")
-    with pytest.raises(PlanError, match="add cli: claude"):
-        to_plan(select(["1"], root), model="claude")
-    assert to_plan(select(["1"], root), model="claude", cli="claude").tasks
+def test_what_would_be_clear(root: Any) -> None:
+    for selector, candidates in (("3", ("003-third", "dup/003-again")), ("4x", None)):
+        with pytest.raises(prompts.SelectionError) as error:
+            select([selector], root)
+        assert error.value.selector == selector
+        assert candidates is None or error.value.candidates == candidates
+    assert prompts.in_range("providers/1-2") == ["providers/001", "providers/002"]
+    assert prompts.in_range("x") == []
 
 
 def test_what_is_wrong_with_the_prompts_of_a_plan(tmp_path: Path) -> None:

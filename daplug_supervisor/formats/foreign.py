@@ -1,0 +1,44 @@
+"""Which files are plans of daplug's, known by their keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from daplug_supervisor.formats import at_runner, sprint
+from daplug_supervisor.formats.imported import Imported, Reading
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MOST_BYTES = 16 << 20
+_MARKS = (b'"sprint_id"', b'"phases"', b'"phase"')
+
+
+def read(path: Path, root: Path) -> Imported | None:
+    """The plan in a file of daplug's; None if it is another one, or cannot be read. Prompts are looked for in `root`.
+
+    Raises:
+        PlanError: it is one of daplug's, and something in it is wrong.
+    """
+    if path.suffix != ".json":
+        return None
+    document = _document(path)
+    if isinstance(document, dict) and set(document) >= sprint.KEYS and "tasks" not in document:
+        return sprint.read(document, Reading(str(path), root))
+    if at_runner.is_one(document):
+        return at_runner.read(document, Reading(str(path), root))
+    return None
+
+
+def _document(path: Path) -> Any:
+    """What is in a JSON file that may be one of daplug's; None if it is not, or if it is no JSON."""
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES)
+        return msgspec.json.decode(data) if any(mark in data for mark in _MARKS) else None
+    except (OSError, ValueError, RecursionError):
+        return None
