@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check sweep soak mutants pythons bench docs refresh clean
+.PHONY: help demo test check e2e sweep soak mutants pythons bench docs refresh clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,7 +12,7 @@ PYTHONS ?= $(foreach v,3.12 3.13 3.14,$(shell command -v python$(v)))
 STRICT := daplug_supervisor/core/*,daplug_supervisor/formats/*,daplug_supervisor/views/*
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/installed  ## run examples/demo/plan.yaml: real processes, no account, no network
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
@@ -34,11 +34,17 @@ check: $(VENV)/installed-all  ## lint, format, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+e2e: $(VENV)/installed-all  ## drive the real provider CLIs (from npm) against a mock model (up to 6 minutes)
+	$(BIN)/pytest -q -n $(JOBS) tests/e2e --e2e
+
 sweep: $(VENV)/installed-all  ## inject every fault of docs/promises.toml, in full (up to 45 minutes)
 	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -q -n $(JOBS) --dist worksteal -m "promise and not soak" --sweep --sweep-to=docs/sweep.json
 
 soak: $(VENV)/installed-all  ## run 5,000 attempts in one supervisor, and look for leaks (up to 20 minutes)
 	$(BIN)/pytest -q -m soak --sweep --sweep-to=docs/soak.json
+
+night: $(VENV)/installed-all  ## simulate twenty bad nights, and print what they came to
+	$(BIN)/python tests/simulation/night_figures.py
 
 mutants: $(VENV)/installed-all  ## plant deliberate bugs, and see that the tests catch each
 	$(BIN)/python -m tests.mutants --jobs $(JOBS)

@@ -11,8 +11,8 @@ FIELD_WORDS: dict[str, dict[str, str]] = {
         "defaults": "What tasks take over unless they say otherwise.",
         "on_failure": "`continue`: what needs a failed task stays blocked, the rest goes on. "
         "`halt`: nothing more is started.",
-        "timeout": "For the whole run. When it is over nothing more is started, what runs may finish, "
-        "and the exit code is 124.",
+        "timeout": "For the whole run, as long as something is at work: waiting for a provider does not count. "
+        "When it is over nothing more is started, what runs may finish, and the exit code is 124.",
         "budget": "What the whole run may spend; reaching it halts the run before the next start.",
         "pass_env": "Variables of the supervisor's environment that every attempt gets, beside those of the list: "
         "names, or beginnings such as `MYAPP_*`.",
@@ -31,7 +31,7 @@ FIELD_WORDS: dict[str, dict[str, str]] = {
         "priority": "Larger goes first among tasks that are ready.",
         "timeout": "For one attempt. Its process tree is ended and the attempt counts as a timeout.",
         "idle_timeout": "How long an attempt may show no sign of work: no output, no changed file, no processor time. "
-        "Then it is ended and counts as silent.",
+        "Then it is ended and counts as silent. 0: for ever.",
         "grace": "Between asking a process tree to end and killing it.",
         "retry": "How often it is tried.",
         "fallback": "Whether it may move to its provider's `fallback`. Default: yes.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 import click
@@ -28,6 +29,11 @@ def seconds(_context: click.Context, _option: click.Parameter, text: str | None)
         return parse_duration(text)
     except ValueError as error:
         raise click.BadParameter(f"{error}: write 90s, 45m, 1h30m, or none") from None
+
+
+def limit(context: click.Context, option: click.Parameter, text: str | None) -> float | None:
+    """A duration; infinite for ``none``, and None if nothing was said."""
+    return inf if text == NO_LIMIT else seconds(context, option, text)
 
 
 def budget(_context: click.Context, _option: click.Parameter, text: str | None) -> Budget | None:
@@ -171,11 +177,10 @@ _LIMITS = [
     ),
     click.option(
         "--run-timeout",
-        default="3h",
-        show_default=True,
-        callback=seconds,
+        callback=limit,
         metavar="TIME",
-        help="For all together; then nothing more is started. none for no limit.",
+        help="For all together, as long as something is at work; then nothing more is started.  "
+        "[default: 3h for groups, else none]",
     ),
     click.option(
         "--attempts",

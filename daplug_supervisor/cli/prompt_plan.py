@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from daplug_supervisor.workers import locate
 from daplug_supervisor.workers.executor import SANDBOX_OPTIONS
 from daplug_supervisor.workers.settings import Settings
 
+_FOR_GROUPS = 3 * 3600.0
 _A_YEAR = 366 * 86400.0
 _MODELS = Path("scripts", "models.json")
 _ROOT_OF_EXECUTOR = len(locate.WITHIN.parts) - 1
@@ -44,11 +46,17 @@ def plan_of(
         worker=given["worker"],
         options=_for_worker(given),
         task=_task(given, here),
-        timeout=given["run_timeout"],
+        timeout=_run_timeout(given["run_timeout"], grouped=len(chosen.phases) > 1),
         budget=given["budget"],
         pass_env=given["pass_env"],
     )
     return make_plan(items, batch), notes
+
+
+def _run_timeout(given: float | None, *, grouped: bool) -> float | None:
+    """An agent-team run has three hours; a batch for the night has as long as it takes."""
+    limit = (_FOR_GROUPS if grouped else inf) if given is None else given
+    return None if limit == inf else limit
 
 
 def _registry(here: Path, executor: str | None) -> Registry:

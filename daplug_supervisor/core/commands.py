@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.machine import Status
+from daplug_supervisor.core.queues import sharing
 from daplug_supervisor.core.results import RETRYABLE
 from daplug_supervisor.core.state import Pool, Run, TaskState
 from daplug_supervisor.errors import NotPossibleError
@@ -43,7 +44,7 @@ def events_of(run: Run, command: Command, now: float) -> list[ev.Event]:
     if command.verb == "resume":
         return [ev.Resumed("command")]
     if command.verb in ("pause_provider", "resume_provider"):
-        return [_provider(run, command, now)]
+        return _provider(run, command, now)
     task = find_task(run, command.task)
     if command.verb == "retry":
         return _retry(task, command)
@@ -78,16 +79,19 @@ def find_provider(run: Run, name: str) -> Pool:
     return pool
 
 
-def _provider(run: Run, command: Command, now: float) -> ev.Event:
+def _provider(run: Run, command: Command, now: float) -> list[ev.Event]:
     pool = find_provider(run, command.provider)
     if run.finished_at is not None:
         raise NotPossibleError(f"run {run.id} has finished: its providers have nothing to do")
     if command.verb == "resume_provider":
         if not (pool.closed(now) or pool.probing):
             raise NotPossibleError(f"provider {pool.name} is not paused, and neither rests nor is stopped")
-        return ev.ProviderResumed(pool.name)
+        # Whoever vouches for a provider vouches for its account; but a pause is of one provider.
+        others = [one for one in sharing(run, pool.name) if one is not pool and one.paused_until <= now]
+        closed = [one for one in others if one.closed(now) or one.probing]
+        return [ev.ProviderResumed(one.name) for one in (pool, *closed)]
     until = None if command.seconds is None else now + command.seconds
-    return ev.ProviderPaused(pool.name, until, command.reason)
+    return [ev.ProviderPaused(pool.name, until, command.reason)]
 
 
 def _halt(run: Run, command: Command) -> ev.Event:

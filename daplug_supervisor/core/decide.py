@@ -54,9 +54,8 @@ def decide(run: Run, now: float) -> Decision | None:
         return halt
     if not busy and not run.active:
         return Finish()
-    if run.parallel is not None and run.active >= run.parallel:
-        return None
-    if last_places(run.plan.budget, run.spent, run.active):
+    narrow = run.parallel is not None and run.active >= run.parallel
+    if narrow or last_places(run.plan.budget, run.spent, run.active):
         return None
     return _start(run, busy, now)
 
@@ -66,7 +65,7 @@ def _halt(run: Run, busy: list[Pool], now: float) -> RequestHalt | None:
     if run.plan.on_failure == "halt" and run.fresh_failures and (busy or run.active):
         return RequestHalt("a task did not succeed and the plan says on_failure: halt", "failure")
     limit = run.plan.timeout
-    if limit is not None and now >= run.started_at + limit and (busy or run.active):
+    if limit is not None and run.worked(now) >= limit and (busy or run.active):
         return RequestHalt(f"the run's timeout of {limit:g} s is over", "timeout")
     spent = reached(run.plan.budget, run.spent) if busy else ""
     if spent:
@@ -85,16 +84,18 @@ def _hopeless(run: Run, pool: Pool) -> bool:
 
 
 def _start(run: Run, busy: list[Pool], now: float) -> Start | None:
-    best: tuple[ReadyKey, str] | None = None
+    """The most urgent task; what a fallback takes over of a pool that rests comes after the fallback's own."""
+    best: tuple[tuple[bool, ReadyKey], str] | None = None
     for pool in busy:
         place = taker(run, pool, now)
         if place is None:
             continue
+        guest = place != pool.name and not pool.stopped
         for lane in (pool.free,) if pool.closed(now) else pool.lanes:
             key = first(run, lane, now)
-            if key is not None and (best is None or key < best[0]):
-                best = key, place
-    return None if best is None else Start(best[0][-1], best[1])
+            if key is not None and (best is None or (guest, key) < best[0]):
+                best = (guest, key), place
+    return None if best is None else Start(best[0][1][-1], best[1])
 
 
 def taker(run: Run, pool: Pool, now: float) -> str | None:
@@ -115,7 +116,8 @@ def wake_at(run: Run, now: float) -> float | None:
     """When to decide again if no event comes before (UTC seconds); None if only an event can help."""
     if run.finished_at is not None or run.halt is not None:
         return None
-    times = [] if run.plan.timeout is None else [run.started_at + run.plan.timeout]
+    limit = run.plan.timeout
+    times = [now + limit - run.worked(now)] if limit is not None and run.active else []
     for pool in run.pools.values():
         if pool.busy:
             times += _times(run, pool, now)

@@ -147,7 +147,7 @@ class ProviderStopped(Event, frozen=True):
 
 
 class ProviderPaused(Event, frozen=True):
-    """A person wants a pool to take nothing until `until` (UTC, seconds), or until it is resumed; also over restarts."""
+    """A person wants a pool to take nothing until `until` (UTC, seconds) or until it is resumed, also over restarts."""
 
     provider: str
     until: float | None = None

@@ -36,8 +36,8 @@ class Spent(Struct):
         if usage is None or (usage.tokens is None and usage.cost is None):
             self.unknown += 1
             return
-        self.tokens += usage.tokens or 0
-        self.cost += usage.cost or 0.0
+        self.tokens += max(0, usage.tokens or 0)
+        self.cost += max(0.0, usage.cost or 0.0)
 
 
 class Attempt(Struct):
@@ -112,8 +112,9 @@ class Pool(Struct):
     """A provider in a run: its limit, what it runs, and what it could run.
 
     The tasks of the lane `free` may be run by one of its `fallback` while it is closed, those of `bound` may not.
-    `rests` counts the rests in a row. `probing`: nothing has shown yet that a limit or an outage is over; `probe` is the
-    task that is to show it, since `probed_at`. Times are UTC seconds.
+    `rests` counts the rests in a row. `probing`: nothing has shown yet that a limit or an outage is over; `probe`
+    is the task that is to show it, since `probed_at`. `answered_at` is when the provider was last seen to work.
+    `reason` is why it rests or is stopped, `pause` why it is paused. Times are UTC seconds.
     """
 
     name: str
@@ -127,8 +128,10 @@ class Pool(Struct):
     probing: bool = False
     probe: str = ""
     probed_at: float = 0.0
+    answered_at: float = 0.0
     stopped: bool = False
     reason: str = ""
+    pause: str = ""
     bound: Lane = field(default_factory=Lane)
     free: Lane = field(default_factory=Lane)
 
@@ -156,8 +159,21 @@ class Pool(Struct):
         """When its rest and its pause are over."""
         return max(self.rest_until, self.paused_until)
 
+    def starts(self, task: str, now: float) -> None:
+        """A task starts here: the probe, if one is wanted; beside a probe that is trusted none is wanted any more."""
+        if self.probing and self.probe:
+            self.probing, self.probe = False, ""
+        elif self.probing:
+            self.probe, self.probed_at = task, now
+
+    def answers(self, now: float) -> None:
+        """Its provider has answered. What was under way when a rest began does not show how that will end."""
+        self.answered_at = now
+        if self.rest_until <= now:
+            self.works()
+
     def works(self) -> None:
-        """Its provider has answered: limits and outages are over."""
+        """Limits and outages are over."""
         self.rests, self.probing, self.probe = 0, False, ""
 
 
@@ -174,7 +190,9 @@ class Halt(Struct, frozen=True):
 class Run(Struct):
     """One execution of a plan. `counts` has a number for each status, `after` the dependents of each task.
 
-    `spent` is what all its attempts cost. `boot` and `booted` say what its times are measured by (`events.RunStarted`), `last_at` is its last event's.
+    `waited`: for how long nothing was at work since the latest start, but for the wait that has lasted since
+    `idle_since` (0.0: something is at work). `spent` is what all its attempts cost. `boot` and `booted` say what its
+    times are measured by (`events.RunStarted`), `last_at` is its last event's.
     """
 
     id: str
@@ -190,6 +208,8 @@ class Run(Struct):
     parallel: int | None = None
     started_at: float = 0.0
     starts: int = 0
+    idle_since: float = 0.0
+    waited: float = 0.0
     fresh_failures: int = 0
     spent: Spent = field(default_factory=Spent)
     answered: set[str] = field(default_factory=set)
@@ -203,6 +223,13 @@ class Run(Struct):
     def active(self) -> int:
         """How many tasks have a slot."""
         return sum(self.counts[status] for status in ACTIVE)
+
+    def worked(self, now: float) -> float:
+        """For how many seconds something was at work since the latest start: what its time-out is measured by.
+
+        A night that waits for a provider until 1:22 AM has not used up its time by then.
+        """
+        return (now if self.active else self.idle_since) - self.started_at - self.waited
 
     @property
     def at_work(self) -> tuple[str, ...]:

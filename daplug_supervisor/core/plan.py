@@ -14,6 +14,9 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 VERSION: Final = 1
 MAX_TASKS = 200_000
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}(?!\n)$"
+COMMAND = "command"
+"""The worker that runs plain commands: no agent, and so no provider behind it that could be limited."""
+
 LOCAL = "local"
 """The built-in provider: plain commands, as many at once as there are processors."""
 

@@ -111,6 +111,10 @@ ANSWERED = frozenset(
 """Kinds that show that the provider was there and worked."""
 
 
+LIMITS = frozenset({OutcomeKind.RATE_LIMITED, OutcomeKind.QUOTA})
+"""Kinds that tell of a limit of the account, and so of all providers that share it."""
+
+
 class Usage(Struct, frozen=True, omit_defaults=True):
     """What an attempt cost, as its CLI reports it. None is not known, which is not the same as nothing.
 

@@ -12,12 +12,15 @@ from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.budget import reached
 from daplug_supervisor.core.machine import Status
 from daplug_supervisor.core.model import Pool, Run, TaskState
-from daplug_supervisor.core.plan import Retry
+from daplug_supervisor.core.plan import COMMAND, Retry
 from daplug_supervisor.core.queues import sharing
-from daplug_supervisor.core.results import RULES, OutcomeKind, Result
+from daplug_supervisor.core.results import LIMITS, RULES, OutcomeKind, Result
 
 MAX_LOST = 3
 """Attempts lost in a row before a person is asked."""
+
+MAX_SILENT = 8
+"""Attempts in a row that may be silent because their provider is; from then on it is the task: hours have passed."""
 
 REST_FIRST = 30.0
 REST_LONGEST = 900.0
@@ -51,7 +54,8 @@ def after_attempt(
     the machine's clock.
     """
     found = _follows(run, task, result, now, ahead)
-    spent = _spent(run, task, result) if isinstance(found[0], ev.RetryScheduled) else ""
+    again = found[0]
+    spent = _spent(run, task, result, uses_try=again.uses_try) if isinstance(again, ev.RetryScheduled) else ""
     if spent:
         remedy = "raise the task's budget, then retry it"
         return [ev.TaskStuck(task.id, _told(result, f"its budget is spent ({spent})"), remedy), *found[1:]]
@@ -68,7 +72,7 @@ def _follows(run: Run, task: TaskState, result: Result, now: float, ahead: float
         return [_stuck(task, result)]
     if rule.follow == "other":
         return [_elsewhere(run, task, result)]
-    if rule.follow in ("verify", "retry"):
+    if rule.follow in ("verify", "retry") and not _provider_is_silent(run, task, result, now):
         return [_again(run, task, result, now)]
     return _closed(run, task, result, now, ahead)
 
@@ -96,14 +100,14 @@ def _again(run: Run, task: TaskState, result: Result, now: float) -> ev.Event:
     return ev.RetryScheduled(task.id, result, now + delay(name, count, retry), uses_try)
 
 
-def _spent(run: Run, task: TaskState, result: Result) -> str:
+def _spent(run: Run, task: TaskState, result: Result, *, uses_try: bool) -> str:
     """Which limit of its budget a task has reached with this attempt, in words, or ''."""
     budget = run.spec(task.id).budget
     if budget is None:
         return ""
     spent = replace(task.spent)
     if task.status is Status.RUNNING:
-        spent.attempts += RULES[result.outcome.kind].uses_try
+        spent.attempts += uses_try
         spent.add(result.outcome.usage)
     return reached(budget, spent)
 
@@ -128,32 +132,60 @@ def _another(run: Run, task: TaskState) -> str | None:
     return next((name for name in (*run.plan.providers[own].fallback, own) if name != tried), None)
 
 
+def _provider_is_silent(run: Run, task: TaskState, result: Result, now: float) -> bool:
+    """Whether an attempt was silent because its provider was: that answered nobody meanwhile, as far as is known.
+
+    What ended early in the silence may have had its last answer before.
+    """
+    attempt, idle = task.attempt, run.spec(task.id).idle_timeout
+    if attempt is None or task.status is not Status.RUNNING or result.outcome.kind is not OutcomeKind.SILENT:
+        return False
+    if run.plan.providers[attempt.provider].worker == COMMAND:
+        return False
+    before = [past.result.outcome.kind for past in task.past[-MAX_SILENT:]]
+    task_is = len(before) == MAX_SILENT and set(before) == {OutcomeKind.SILENT}
+    since = now - idle / 2 if idle else attempt.at
+    return not task_is and run.pools[attempt.provider].answered_at <= since
+
+
 def _closed(run: Run, task: TaskState, result: Result, now: float, ahead: float) -> list[ev.Event]:
     """Nothing is wrong with the task: its provider rests or is stopped, or the run is halted.
 
-    All pools of the same account share the limit. The task waits in its own pool; while that is closed, a fallback
-    may start it (`decide`).
+    All pools of the same account share a limit, but nothing else. The task waits in its own pool; while that is
+    closed, a fallback may start it (`decide`).
     """
     outcome = result.outcome
-    pools = sharing(run, task.attempt.provider if task.attempt else task.provider)
     rule = RULES[outcome.kind]
     if rule.follow == "halt":
         reason = f"{outcome.detail or outcome.kind}: {rule.remedy}"
         return [ev.RetryScheduled(task.id, result, uses_try=False), ev.HaltRequested(reason, "failure")]
-    retried = ev.RetryScheduled(task.id, result, uses_try=False)
+    pool = run.pools[task.attempt.provider if task.attempt else task.provider]
     if rule.follow == "stop":
-        return [retried, *(ev.ProviderStopped(pool.name, outcome.detail) for pool in pools)]
+        return [
+            ev.RetryScheduled(task.id, result, uses_try=False),
+            ev.ProviderStopped(pool.name, outcome.detail),
+        ]
     stated = None if outcome.retry_at is None else outcome.retry_at - ahead
+    limit = outcome.kind in LIMITS
+    # Another task is to be the next probe, if there is one: it will show whether this one is silent itself.
+    waits = _until(pool, None, now) + REST_FIRST if outcome.kind is OutcomeKind.SILENT else 0.0
     return [
-        retried,
-        *(ev.ProviderRested(pool.name, _until(pool, stated, now), outcome.detail) for pool in pools),
+        ev.RetryScheduled(task.id, result, waits, uses_try=False),
+        *(
+            ev.ProviderRested(one.name, _until(one, stated, now, limit=limit), outcome.detail)
+            for one in (sharing(run, pool.name) if limit else [pool])
+        ),
     ]
 
 
-def _until(pool: Pool, stated: float | None, now: float) -> float:
-    """When the rest of a pool is over: at the stated time, unless that has not helped."""
+def _until(pool: Pool, stated: float | None, now: float, *, limit: bool = False) -> float:
+    """When the rest of a pool is over: at the stated time, but if one has not helped before, a limit's is doubted."""
     if stated is not None and stated > now:
-        return stated
-    if pool.rest_until > now:
-        return pool.rest_until
-    return now + min(REST_LONGEST, REST_FIRST * 2.0 ** min(pool.rests, 10))
+        helpless = limit and pool.rests and pool.rest_until <= now
+        return max(stated, now + _rest(pool.rests - 1)) if helpless else stated
+    return pool.rest_until if pool.rest_until > now else now + _rest(pool.rests)
+
+
+def _rest(rests: int) -> float:
+    """For how long a provider rests that does not say, after so many rests in a row."""
+    return min(REST_LONGEST, REST_FIRST * 2.0 ** min(rests, 10))

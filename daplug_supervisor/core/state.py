@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.machine import ACTIVE, ENDED, SATISFIED, Status, next_status
 from daplug_supervisor.core.model import Attempt, Halt, Past, Pool, Run, Spent, State, TaskState
-from daplug_supervisor.core.plan import Plan
+from daplug_supervisor.core.plan import COMMAND, Plan
 from daplug_supervisor.core.queues import (
     flaw,
     index,
@@ -24,7 +24,6 @@ from daplug_supervisor.core.queues import (
     queue,
     requeue,
     satisfy,
-    sharing,
     unqueue,
 )
 from daplug_supervisor.core.results import ANSWERED, RULES, OutcomeKind, Result
@@ -81,8 +80,12 @@ def _apply_to_task(run: Run, event: ev.TaskEvent, at: float) -> None:
     run.counts[old] -= 1
     run.counts[new] += 1
     if (old in ACTIVE) != (new in ACTIVE) and task.attempt is not None:
-        run.pools[task.attempt.provider].running += 1 if new in ACTIVE else -1
+        pool = run.pools[task.attempt.provider]
+        pool.running += 1 if new in ACTIVE else -1
+        if pool.probe == task.id and new not in ACTIVE:
+            pool.probe = ""
         task.cancelling = False
+        _count_waiting(run, at)
     if old is Status.PENDING:
         unqueue(run, task)
     satisfy(run, task, (new in SATISFIED) - (old in SATISFIED))
@@ -91,10 +94,22 @@ def _apply_to_task(run: Run, event: ev.TaskEvent, at: float) -> None:
         queue(run, task)
 
 
+def _count_waiting(run: Run, at: float) -> None:
+    """A task got a slot or gave it back: waiting ends with the first one, and begins with the last."""
+    if not run.active:
+        run.idle_since = at
+    elif run.idle_since:
+        run.waited, run.idle_since = run.waited + at - run.idle_since, 0.0
+
+
+def _begin_counting(run: Run, at: float) -> None:
+    run.started_at, run.waited = at, 0.0
+    run.idle_since = 0.0 if run.active else at
+
+
 def _started(run: Run, task: TaskState, event: ev.AttemptStarted, at: float) -> None:
     task.attempt = Attempt(event.number, event.token, event.provider, at)
-    if run.pools[event.provider].probing:
-        run.pools[event.provider].probe, run.pools[event.provider].probed_at = task.id, at
+    run.pools[event.provider].starts(task.id, at)
     task.not_before = 0.0
     task.reason = task.remedy = ""
     for pool in run.pools.values():
@@ -126,16 +141,13 @@ def _ended(run: Run, task: TaskState, result: Result, at: float, *, uses_try: bo
     task.tries += uses_try
     task.lost = task.lost + 1 if kind is OutcomeKind.LOST else 0
     if kind in ANSWERED:
-        for pool in sharing(run, attempt.provider):
-            pool.works()
-    elif run.pools[attempt.provider].probe == task.id:
-        run.pools[attempt.provider].probe = ""
+        run.pools[attempt.provider].answers(at)
 
 
 def _spend(run: Run, task: TaskState, provider: str, result: Result, *, uses_try: bool) -> None:
     for spent in (run.spent, task.spent):
         spent.attempts += uses_try
-        if run.plan.providers[provider].worker != "command":
+        if run.plan.providers[provider].worker != COMMAND:
             spent.add(result.outcome.usage)
 
 
@@ -251,7 +263,8 @@ def _run_started(state: State, entry: ev.Entry, event: ev.RunStarted) -> None:
         move(run, by)
         requeue(run)
     run.boot, run.booted = event.boot, event.booted
-    run.started_at, run.starts = entry.at, run.starts + 1
+    run.starts += 1
+    _begin_counting(run, entry.at)
     run.fresh_failures, run.finished_at, run.halt = 0, None, None
     run.parallel = event.parallel
     for pool in run.pools.values():
@@ -277,7 +290,8 @@ def _halted(state: State, entry: ev.Entry, _event: ev.Halted) -> None:
 
 def _resumed(state: State, entry: ev.Entry, _event: ev.Resumed) -> None:
     run = _run(state, entry)
-    run.halt, run.fresh_failures, run.started_at = None, 0, entry.at
+    run.halt, run.fresh_failures = None, 0
+    _begin_counting(run, entry.at)
     for pool in run.pools.values():
         pool.stopped = False
 
@@ -294,7 +308,7 @@ def _rested(state: State, entry: ev.Entry, event: ev.ProviderRested) -> None:
     pool = _pool(state, entry)
     pool.rests += pool.rest_until <= entry.at  # attempts that end together tell of one rest, not of several
     pool.rest_until, pool.reason = max(pool.rest_until, event.until), event.reason
-    pool.probing, pool.probe = True, ""
+    pool.probing = True  # a probe that still runs stays the only one
 
 
 def _stopped(state: State, entry: ev.Entry, event: ev.ProviderStopped) -> None:
@@ -305,12 +319,13 @@ def _stopped(state: State, entry: ev.Entry, event: ev.ProviderStopped) -> None:
 def _paused(state: State, entry: ev.Entry, event: ev.ProviderPaused) -> None:
     pool = _pool(state, entry)
     pool.paused_until = inf if event.until is None else event.until
-    pool.reason = event.reason
+    pool.pause = event.reason
 
 
 def _pool_resumed(state: State, entry: ev.Entry, _event: ev.ProviderResumed) -> None:
     pool = _pool(state, entry)
-    pool.stopped, pool.rest_until, pool.paused_until, pool.reason = False, 0.0, 0.0, ""
+    pool.stopped, pool.rest_until, pool.paused_until = False, 0.0, 0.0
+    pool.reason = pool.pause = ""
     pool.works()
 
 

@@ -29,12 +29,14 @@ def move(run: Run, by: float) -> None:
     """Move all times of a run; its queues have to be made anew."""
     run.submitted_at += by
     run.started_at += by
+    run.idle_since = _moved(run.idle_since, by)
     if run.finished_at is not None:
         run.finished_at += by
     for pool in run.pools.values():
         pool.rest_until = _moved(pool.rest_until, by)
         pool.paused_until = _moved(pool.paused_until, by)
         pool.probed_at = _moved(pool.probed_at, by)
+        pool.answered_at = _moved(pool.answered_at, by)
     for task in run.tasks.values():
         task.changed_at += by
         if task.not_before:

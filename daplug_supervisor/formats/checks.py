@@ -9,7 +9,17 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from daplug_supervisor.core import graph
-from daplug_supervisor.core.plan import MAX_TASKS, Assignment, Budget, Loop, Plan, Provider, Task, assignment
+from daplug_supervisor.core.plan import (
+    COMMAND,
+    MAX_TASKS,
+    Assignment,
+    Budget,
+    Loop,
+    Plan,
+    Provider,
+    Task,
+    assignment,
+)
 from daplug_supervisor.core.secrets import looks_secret
 from daplug_supervisor.formats.findings import FieldPath, Finding, Nearest, choice, escaped, shown
 from daplug_supervisor.formats.resolve import BUILTIN_PROVIDERS, empty_budget
@@ -18,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
 AGENT_WORKERS = frozenset({"executor", "cli"})
-COMMAND_WORKER = "command"
 CLI_WORKER = "cli"
 
 MAX_ACCOUNT = 200
@@ -174,7 +183,7 @@ def _command(path: FieldPath, command: Iterable[str]) -> Iterator[Finding]:
 
 def _kind(provider: Provider) -> str:
     """``command``, ``agent``, or '' for a third-party worker, which may be both."""
-    if provider.worker == COMMAND_WORKER:
+    if provider.worker == COMMAND:
         return "command"
     return "agent" if provider.worker in AGENT_WORKERS else ""
 

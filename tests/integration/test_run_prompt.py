@@ -115,9 +115,18 @@ def test_defaults(place: Place) -> None:
     prompts(place, "001-a")
     assert typed(place, "1").code == 0
     plan = submitted(place)
-    assert (plan.providers, plan.timeout) == ({"codex": Provider("codex", parallel=3)}, 10800.0)
+    assert (plan.providers, plan.timeout) == ({"codex": Provider("codex", parallel=3)}, None)
     assert (plan.tasks["001-a"].timeout, plan.tasks["001-a"].worktree) == (2700.0, False)
     assert place.events(ev.RunStarted)[0].parallel == 3
+
+
+def test_groups_have_three_hours_unless_told_otherwise(place: Place) -> None:
+    prompts(place, "001-a", "002-b")
+    timeouts = []
+    for words in (["1->2"], ["1->2", "--run-timeout", "none"], ["1", "--run-timeout", "90s"]):
+        assert typed(place, *words, "--fresh").code == 0
+        timeouts.append(submitted(place).timeout)
+    assert timeouts == [10800.0, None, 90.0]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from simulated import Simulation
 
 EPSILON = 1e-6
+UNSEEN = 5.0
+"""Seconds of work just before a silence that are too few to be seen between two looks."""
 BLOCKED = {Status.PENDING, Status.SKIPPED, Status.CANCELLED}
 
 
@@ -94,9 +96,19 @@ class Watched(World):
         self._read()
         assert process.launch is not None
         deadline = process.launch.deadline
-        late = deadline is not None and self._simulation.clock.monotonic() >= deadline - EPSILON
+        now = self._simulation.clock.monotonic()
+        late = deadline is not None and now >= deadline - EPSILON
         asked = key_of(process) in self._cancelled or self._simulation.stopped
-        assert late or asked, f"{key_of(process)} was stopped for no reason in the journal"
+        assert late or asked or self._silent(process, now), f"{key_of(process)} was stopped for no reason"
+
+    def _silent(self, process: FakeProcess, now: float) -> bool:
+        """Whether it has shown nothing for as long as its task allows; of what is found again half of that is taken."""
+        run, task = key_of(process)
+        [plan] = [one for one in self._simulation.plans() if one.name == run.rpartition("-")[0]]
+        idle = plan.tasks[task].idle_timeout
+        hangs = process.opened_at - self.booted_at + process.script.works
+        seen = 1 if self._simulation.lives == 1 else 2
+        return idle is not None and now >= hangs + idle / seen - UNSEEN
 
 
 def key_of(process: FakeProcess) -> tuple[str, str]:

@@ -15,11 +15,13 @@ from daplug_supervisor.core.results import Outcome, OutcomeKind
 from daplug_supervisor.testing import Script
 
 CODES = {
+    -11: "crashed",
     0: "completed",
     2: "blocked",
     3: "stalled",
     69: "outage",
     75: "rate_limited",
+    76: "quota",
     77: "auth",
     78: "budget",
 }
@@ -45,7 +47,7 @@ class Story:
 
 
 class CodeWorker:
-    """A worker that reads the outcome from the exit code alone."""
+    """A worker that reads the outcome from the exit code, and from output after a failure when its provider resets."""
 
     output_wanted = 0
 
@@ -58,7 +60,7 @@ class CodeWorker:
     def outcome(self, evidence: Evidence) -> Outcome:
         code = evidence.exit.code
         kind = "failed" if code is None else CODES.get(code, "failed")
-        return Outcome(OutcomeKind(kind), f"code {code}")
+        return Outcome(OutcomeKind(kind), f"code {code}", float(evidence.stdout) if evidence.stdout else None)
 
 
 _decoded: dict[bytes, Any] = {}

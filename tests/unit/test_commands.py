@@ -10,6 +10,7 @@ from core_making import Story, chain, plan_of
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.commands import Command, events_of
+from daplug_supervisor.core.plan import Provider
 from daplug_supervisor.core.results import OutcomeKind
 from daplug_supervisor.errors import NotPossibleError
 
@@ -120,3 +121,14 @@ def test_a_provider_is_paused_for_a_while_or_until_it_is_resumed() -> None:
     refused(story, Command("c1", "pause_provider", provider="gone"), "no provider 'gone'; it has codex")
     story.record(ev.RunFinished())
     refused(story, Command("c1", "pause_provider", provider="codex"), "has finished")
+
+
+def test_who_resumes_a_provider_resumes_all_of_its_account_but_those_that_are_paused() -> None:
+    providers = {name: Provider(account="x") for name in ("codex", "resting", "probing", "paused", "open")}
+    story = Story(plan_of(["a"], {**providers, "other": Provider()}))
+    for name in ("codex", "resting", "probing", "paused", "other"):
+        story.record(ev.ProviderRested(name, 5000.0))
+    story.pool("probing").rest_until = 0.0
+    story.record(ev.ProviderPaused("paused"))
+    found = events_of(story.run, Command("c1", "resume_provider", provider="codex"), story.now)
+    assert found == [ev.ProviderResumed(name) for name in ("codex", "resting", "probing")]

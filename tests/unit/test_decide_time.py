@@ -22,15 +22,35 @@ def test_a_run_whose_time_is_over_starts_nothing_more() -> None:
     assert story.wake_at() is None
 
 
-@pytest.mark.parametrize("left", ["an attempt", "a wait"])
-def test_the_time_is_over_while_anything_is_left(left: str) -> None:
+def test_the_time_is_over_while_only_an_attempt_is_left() -> None:
     story = Story(plan_of("a", timeout=60.0))
     story.start("a")
-    if left == "a wait":
-        story.record(ev.RetryScheduled("a", result(), 9000.0))
-    assert story.wake_at() == 1060.0
     story.now = 1060.0
     assert isinstance(story.decide(), RequestHalt)
+
+
+def test_time_in_which_nothing_is_at_work_does_not_count() -> None:
+    story = Story(plan_of("ab", timeout=60.0))
+    story.now = 1100.0
+    story.start("a")
+    story.now = 1120.0
+    story.record(ev.RetryScheduled("a", result(), 9000.0), ev.ProviderRested("codex", 9000.0))
+    assert (story.decide(), story.wake_at()) == (None, 9000.0)
+    assert story.run.worked(story.now + 5000) == 20.0
+    story.now = 9000.0
+    assert story.start_all() == ["a"]
+    assert story.run.worked(story.now) == 20.0
+    assert story.wake_at() == 9040.0
+    story.now = 9040.0
+    assert isinstance(story.decide(), RequestHalt)
+
+
+def test_what_is_taken_back_at_a_start_is_at_work_from_then_on() -> None:
+    story = Story(plan_of("a", timeout=60.0))
+    story.start("a")
+    story.now = 5000.0
+    story.record(ev.RunStarted())
+    assert story.run.worked(5010.0) == 10.0
 
 
 @pytest.mark.parametrize("event", [ev.HaltRequested("enough", "command"), ev.RunFinished()])

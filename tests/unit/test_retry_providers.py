@@ -8,9 +8,9 @@ from core_making import Story, plan_of, result, task
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.decide import RequestHalt, Start
 from daplug_supervisor.core.model import PROBE_TRUSTED
-from daplug_supervisor.core.plan import Plan, Provider
-from daplug_supervisor.core.results import OutcomeKind
-from daplug_supervisor.core.retry import REST_FIRST, REST_LONGEST
+from daplug_supervisor.core.plan import Budget, Plan, Provider
+from daplug_supervisor.core.results import LIMITS, OutcomeKind
+from daplug_supervisor.core.retry import MAX_SILENT, REST_FIRST, REST_LONGEST
 
 K = OutcomeKind
 
@@ -114,23 +114,117 @@ def test_a_probe_that_goes_on_shows_that_its_provider_works(kind: OutcomeKind) -
 
 def test_who_has_worked_through_an_outage_shows_that_it_is_over() -> None:
     story = Story(plan_of(["a", "b", "c"]))
-    story.start("b")
+    story.start("b", "c")
     story.attempt("a", K.OUTAGE)
     story.record(ev.AttemptExited("b", result(K.COMPLETED)))
+    assert story.pool().probing, "its last answer may be from before"
+    story.now += REST_FIRST
+    story.record(ev.AttemptExited("c", result(K.COMPLETED)))
     assert not story.pool().probing
 
 
-def test_providers_of_one_account_rest_and_stop_and_work_together() -> None:
+def test_a_late_end_does_not_bring_a_second_probe() -> None:
+    story = Story(plan_of(["a", "b", "c"]))
+    story.start("a", "b")
+    story.end("a", K.OUTAGE)
+    story.now += REST_FIRST
+    assert story.start_all() == ["a"]
+    story.end("b", K.OUTAGE)
+    story.now = story.pool().rest_until
+    assert story.start_all() == []
+
+
+def test_a_cancelled_probe_is_followed_by_another_one() -> None:
+    story = Story(plan_of(["a", "b"]))
+    story.attempt("a", K.OUTAGE)
+    story.now += REST_FIRST
+    assert story.start_all() == ["a"]
+    story.record(ev.CancelRequested("a"), ev.TaskCancelled("a"))
+    assert story.start_all() == ["b"]
+
+
+def test_beside_a_trusted_probe_all_places_are_filled() -> None:
+    story = Story(plan_of(["a", "b", "c"]))
+    story.attempt("a", K.QUOTA)
+    story.now += REST_FIRST
+    story.start("a")
+    story.now += PROBE_TRUSTED
+    assert story.start_all() == ["b", "c"]
+    assert story.pool().rests == 1, "if that is wrong, the next rest is longer"
+
+
+@pytest.mark.parametrize("kind", RESTS)
+def test_a_limit_is_the_accounts_and_anything_else_is_the_providers(kind: OutcomeKind) -> None:
     providers = {name: Provider(account=account) for name, account in (("p", "x"), ("q", "x"), ("r", "y"))}
     story = Story(plan_of({name: task(provider=name) for name in "pqr"}, providers))
-    story.attempt("p", K.QUOTA, retry_at=5000.0)
-    assert [pool.rest_until for pool in story.run.pools.values()] == [5000.0, 5000.0, 0.0]
-    assert [pool.probing for pool in story.run.pools.values()] == [True, True, False]
+    story.attempt("p", kind, retry_at=5000.0)
+    both = kind in LIMITS
+    assert [pool.rest_until for pool in story.run.pools.values()] == [5000.0, 5000.0 * both, 0.0]
+    assert [pool.probing for pool in story.run.pools.values()] == [True, both, False]
     story.now = 5000.0
     story.claim("q")
-    assert not story.pool("p").probing
+    assert (story.pool("p").probing, story.pool("q").probing) == (True, False)
     story.attempt("p", K.AUTH)
-    assert [pool.stopped for pool in story.run.pools.values()] == [True, True, False]
+    assert [pool.stopped for pool in story.run.pools.values()] == [True, False, False]
+
+
+def test_a_stated_time_that_does_not_help_is_believed_less_each_time() -> None:
+    story, rests = Story(plan_of(["a", "b"])), []
+    for _ in range(4):
+        story.start("a")
+        story.end("a", K.RATE_LIMITED, retry_at=story.now + 20)
+        rests.append(story.pool().rest_until - story.now)
+        story.now = story.pool().rest_until
+    assert rests == [20.0, REST_FIRST, 2 * REST_FIRST, 4 * REST_FIRST]
+
+
+def test_what_a_fallback_takes_over_comes_after_its_own_tasks() -> None:
+    providers = {"codex": Provider(fallback=("glm",)), "glm": Provider(parallel=1)}
+    story = Story(plan_of({"a": task(), "b": task("a"), "c": task(provider="glm")}, providers))
+    story.record(ev.ProviderRested("codex", 5000.0))
+    assert story.decide() == Start("c", "glm")
+    story.record(ev.ProviderStopped("codex", "401"))
+    assert story.decide() == Start("a", "glm"), "its own provider does not come back by itself"
+
+
+# --- silence --------------------------------------------------------------------------------------------
+
+
+def test_a_silent_provider_rests_and_costs_no_try_and_another_task_is_the_next_probe() -> None:
+    story = Story(plan_of(["a", "b"]))
+    found = story.attempt("a", K.SILENT)
+    assert found == [
+        ev.RetryScheduled("a", result(K.SILENT), story.now + 2 * REST_FIRST, uses_try=False),
+        ev.ProviderRested("codex", story.now + REST_FIRST, "why"),
+    ]
+    story.now += REST_FIRST
+    assert story.decide() == Start("b", "codex")
+
+
+@pytest.mark.parametrize(("idle", "used"), [(None, 1), (600.0, 0), (900.0, 1)])
+def test_who_is_silent_while_others_are_answered_uses_a_try(idle: float | None, used: int) -> None:
+    story = Story(plan_of({"a": task(idle_timeout=idle), "b": task()}))
+    story.start("a", "b")
+    story.now += 600
+    story.record(ev.AttemptExited("b", result(K.COMPLETED)))
+    story.now += 400
+    story.end("a", K.SILENT)
+    assert (story.task("a").tries, story.pool().rests) == (used, 1 - used)
+
+
+def test_who_is_silent_for_hours_is_silent_itself() -> None:
+    story = Story(plan_of(["a"]))
+    for number in range(MAX_SILENT + 3):
+        assert story.task("a").tries == max(0, number - MAX_SILENT)
+        story.now = max(story.task("a").not_before, story.pool().rest_until)
+        story.attempt("a", K.SILENT)
+    assert story.task("a").status == "failed"
+
+
+def test_a_silent_provider_uses_up_no_budget_of_tries() -> None:
+    story = Story(plan_of({"a": task(budget=Budget(attempts=1))}))
+    story.attempt("a", K.SILENT)
+    assert story.task("a").status == "pending"
 
 
 @pytest.mark.parametrize("kind", STOPS)
