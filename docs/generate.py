@@ -23,14 +23,29 @@ from msgspec.structs import FieldInfo, fields
 import daplug_supervisor
 from daplug_supervisor import errors
 from daplug_supervisor.cli import control, doctor
+from daplug_supervisor.cli import gc as cleaning
 from daplug_supervisor.cli.main import cli
 from daplug_supervisor.core import plan
 from daplug_supervisor.core.model import Attempt, Past, TaskState
 from daplug_supervisor.core.results import Exit, Outcome, Result
 from daplug_supervisor.formats.leaves import bare, described
 from daplug_supervisor.formats.resolve import BUILTIN_PROVIDERS
-from daplug_supervisor.views import log, machine, report, rows, status, tasks, why
+from daplug_supervisor.views import (
+    claims,
+    daplug,
+    log,
+    machine,
+    providers,
+    report,
+    rows,
+    status,
+    tasks,
+    usage,
+    why,
+    work,
+)
 from daplug_supervisor.views import plan as plan_views
+from daplug_supervisor.workspace import gc
 
 MEASURED = ("sweep.json", "soak.json")
 Totals = dict[str, float]
@@ -51,22 +66,38 @@ JSON_OF: dict[str, list[type[Struct]]] = {
         rows.RunningRow,
         rows.AttentionRow,
         rows.HaltRow,
+        usage.Used,
+        usage.BudgetRow,
     ],
-    "run, run-prompt, resume, report": [
+    "run, resume, report": [
         report.Report,
         report.Attempts,
         report.Durations,
         report.LongTask,
         report.ProviderUse,
         report.Failure,
+        claims.Said,
+        work.WorktreeRow,
+        work.Overlap,
+    ],
+    "run-prompt": [
+        daplug.PromptsRun,
+        daplug.PromptRun,
+        daplug.Execution,
+        daplug.Iteration,
+        daplug.Worktree,
+        daplug.Mixture,
+        daplug.MixtureRun,
     ],
     "report --metrics-only": [report.Metrics],
     "events (one object a line)": [log.LogLine],
     "task list (a list)": [tasks.TaskRow],
     "task show": [tasks.TaskDetail, tasks.AttemptRow],
     "task why": [why.Why],
+    "provider list (a list)": [providers.ProviderDetail],
     "check-halt, halt-status": [control.HaltState],
     "doctor (a list)": [doctor.Finding],
+    "gc": [cleaning.Cleaned, gc.Item],
 }
 
 
@@ -234,6 +265,8 @@ def in_json(text: str) -> str:
         "float": "number",
         "bool": "true or false",
         "Level": "text",
+        "PoolState": "text",
+        "UnsetType": "missing",
     }
     return re.sub(r"\w+", lambda match: words.get(match[0], match[0]), text)
 

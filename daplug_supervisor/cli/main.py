@@ -25,7 +25,9 @@ COMMANDS = {
     "check-halt": "control:check_halt",
     "halt-status": "control:halt_status",
     "doctor": "doctor:doctor",
+    "gc": "gc:gc",
     "task": "task:task",
+    "provider": "provider:provider",
 }
 """Command, and where it is: module of this package, and name in it."""
 
@@ -81,7 +83,9 @@ HELP = {
     "check-halt": "Exit 1 if halted, 0 if not.",
     "halt-status": "Show the halt.",
     "doctor": "Look for what is wrong here.",
+    "gc": "Remove merged worktrees of finished runs, and old logs.",
     "task ...": "list, show, why, logs, retry, skip, cancel: one task.",
+    "provider ...": "list, pause, resume: the providers of a run.",
 }
 """What ``--help`` says of each command. A test compares it with `COMMANDS`."""
 

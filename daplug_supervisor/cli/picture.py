@@ -12,9 +12,11 @@ from rich.text import Text
 from daplug_supervisor.core.machine import ACTIVE, SATISFIED, Status
 from daplug_supervisor.core.state import Run, TaskState
 from daplug_supervisor.views.text import clean, duration
+from daplug_supervisor.views.waits import waits
 
 MOST = 20
 _BAR = 30
+_LONGEST = 400
 _STYLES = {
     Status.DONE: "green", Status.FAILED: "red", Status.STUCK: "red", Status.CANCELLED: "yellow",
     Status.SKIPPED: "yellow", Status.RUNNING: "cyan",
@@ -61,9 +63,9 @@ def _head(run: Run, now: float) -> RenderableType:
         Text(duration(now - run.started_at)),
         counts,
     )
-    if run.halt is None:
-        return row
-    return Group(row, Text(f"halting: {clean(run.halt.reason)}", "yellow"))
+    if run.halt is not None:
+        return Group(row, Text(f"halting: {clean(run.halt.reason)}", "yellow"))
+    return Group(row, *(Text(f"  {clean(line, _LONGEST)}", "yellow") for line in waits(run, now)))
 
 
 def _running(run: Run, now: float, lines: Mapping[str, str], width: int) -> RenderableType:

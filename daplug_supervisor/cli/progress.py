@@ -29,7 +29,7 @@ _SHOWN = frozenset(
     {
         "run_submitted", "plan_changed", "attempt_started", "landed", "retry_scheduled", "task_failed", "task_stuck",
         "task_cancelled", "task_skipped", "halt_requested", "halted", "resumed", "provider_rested",
-        "provider_stopped", "run_finished",
+        "provider_stopped", "provider_paused", "provider_resumed", "run_finished",
     }
 )  # fmt: skip
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from logging import getLogger
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from daplug_supervisor.core.plan import Plan, Task, assignment
 from daplug_supervisor.core.secrets import in_plan
 from daplug_supervisor.errors import UsageError
 from daplug_supervisor.formats import prompts
-from daplug_supervisor.ports import Worker
+from daplug_supervisor.formats.checks import MAX_ACCOUNT
+from daplug_supervisor.ports import KnowsAccounts, Worker
 from daplug_supervisor.workers import registry
 from daplug_supervisor.workers.settings import Settings
+
+log = getLogger(__name__)
 
 
 class Admission:
@@ -44,6 +50,36 @@ class Admission:
             settings = Settings(target=target, executor=self._executor, environ=self._environ)
             self._loaded[key] = registry.load(name, settings)
         return self._loaded[key]
+
+    def with_accounts(self, plan: Plan, target: str) -> Plan:
+        """The plan with accounts written into the providers that share one, as far as their workers know.
+
+        What the plan says stays. A worker's fault here is nobody's loss: its providers rest alone.
+        """
+        known = {
+            name: provider.account or self._account(plan, name, target)
+            for name, provider in plan.providers.items()
+        }
+        shared = {account for account, count in Counter(known.values()).items() if account and count > 1}
+        return replace(
+            plan,
+            providers={
+                name: replace(provider, account=known[name]) if known[name] in shared else provider
+                for name, provider in plan.providers.items()
+            },
+        )
+
+    def _account(self, plan: Plan, provider: str, target: str) -> str:
+        """The account that a provider draws on; '' if that is not known."""
+        try:
+            worker = self.worker(plan.providers[provider].worker, target)
+            if not isinstance(worker, KnowsAccounts):
+                return ""
+            found = str(worker.account(assignment(plan, Task(), provider)))
+        except Exception as error:  # noqa: BLE001 (a worker may come from anybody)
+            log.warning("the account of provider %s is not known: %r", provider, error)
+            return ""
+        return found if len(found) <= MAX_ACCOUNT and found.isprintable() else ""
 
     def check(self, plan: Plan, target: str, source: str) -> None:
         """Look for everything that speaks against taking a plan on, for a target and from a source.

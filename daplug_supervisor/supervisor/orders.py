@@ -7,6 +7,7 @@ from daplug_supervisor.core.commands import Command, events_of
 from daplug_supervisor.core.state import Run
 from daplug_supervisor.errors import NotPossibleError
 from daplug_supervisor.supervisor.recorder import Recorder
+from daplug_supervisor.views.text import at_clock, duration
 
 _ALL_RUNS = frozenset({"halt", "resume"})
 
@@ -30,11 +31,12 @@ class Orders:
             if command.id in run.answered:
                 return answer
             try:
-                events = events_of(run, command, self._recorder.now())
+                events = events_of(run, command, now := self._recorder.now())
             except NotPossibleError as error:
                 refused = error
                 continue
-            answer = ev.CommandAnswered(command.id, command.verb, applied=True, message=_say(run, command))
+            said = _say(run, command, now)
+            answer = ev.CommandAnswered(command.id, command.verb, applied=True, message=said)
             self._recorder.record(run.id, *events, answer)
             done.append(run.id)
         if not done:
@@ -56,14 +58,22 @@ class Orders:
         return found[-1:] or list(runs.values())[-1:]
 
 
-def _say(run: Run, command: Command) -> str:
+def _say(run: Run, command: Command, now: float) -> str:
+    name = command.provider
     words = {
         "halt": f"run {run.id} halts: nothing more is started; 'daplug-supervise resume' goes on",
         "resume": f"run {run.id} goes on",
         "retry": f"task {command.task} will be tried again",
         "skip": f"task {command.task} is skipped: what needs it may go on",
         "cancel": f"task {command.task} is cancelled: what needs it stays blocked",
-        "pause_provider": f"run {run.id} starts nothing more with {command.provider}; what runs may finish",
-        "resume_provider": f"run {run.id} starts tasks with {command.provider} again",
+        "pause_provider": f"run {run.id} starts nothing more with {name}{_until(command, now)}; what runs may finish",
+        "resume_provider": f"run {run.id} starts tasks with {name} again",
     }
     return words[command.verb]
+
+
+def _until(command: Command, now: float) -> str:
+    """How long a pause lasts."""
+    if command.seconds is None:
+        return f" before 'daplug-supervise provider resume {command.provider}'"
+    return f" until {at_clock(now + command.seconds, now)}, for {duration(command.seconds)}"

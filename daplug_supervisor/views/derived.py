@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from math import inf
 
 from msgspec import Struct
 
+from daplug_supervisor.core.budget import last_places
+from daplug_supervisor.core.decide import taker
 from daplug_supervisor.core.machine import SATISFIED, Status
-from daplug_supervisor.core.model import Attempt, Run, TaskState
+from daplug_supervisor.core.model import Attempt, Pool, Run, TaskState
 from daplug_supervisor.core.plan import Task
+from daplug_supervisor.core.queues import lane_of
 from daplug_supervisor.core.results import OutcomeKind, Result
 from daplug_supervisor.views.text import number
 
@@ -75,17 +79,43 @@ def state_of(run: Run, task: TaskState, now: float, *, live: bool = True, stop_f
 
 
 def _state_in_pool(run: Run, task: TaskState, now: float) -> str:
+    """As `core.decide` sees it: a closed pool's tasks may be started by a fallback, if they may leave it."""
     pool = run.pools[task.provider]
-    if pool.stopped:
-        return "pool_stopped"
-    if pool.paused_until > now:
-        return "pool_paused"
-    if pool.rest_until > now and pool.rest_until >= task.not_before:
-        return "resting"
+    opens = min(_opens(run.pools[name]) for name in _takers(run, task, pool))
+    if opens > now and opens >= task.not_before:
+        return _closed(pool, now)
     if task.not_before > now:
         return "backing_off"
-    full = pool.full(now) or (run.parallel is not None and run.active >= run.parallel)
-    return "pool_full" if full else "ready"
+    if starter(run, task, now) is None:
+        return _closed(pool, now) if pool.closed(now) else "pool_full"
+    return "pool_full" if run_full(run) else "ready"
+
+
+def starter(run: Run, task: TaskState, now: float) -> str | None:
+    """The provider that has room for a task now, as `core.decide` sees it; None if none has."""
+    pool = run.pools[task.provider]
+    return None if pool.closed(now) and lane_of(run, task) is pool.bound else taker(run, pool, now)
+
+
+def run_full(run: Run) -> bool:
+    """Whether the run as a whole has no place left, whatever its providers have."""
+    return last_places(run.plan.budget, run.spent, run.active) or (
+        run.parallel is not None and run.active >= run.parallel
+    )
+
+
+def _takers(run: Run, task: TaskState, pool: Pool) -> tuple[str, ...]:
+    return (pool.name,) if lane_of(run, task) is pool.bound else (pool.name, *pool.fallback)
+
+
+def _opens(pool: Pool) -> float:
+    return inf if pool.stopped else pool.opens_at
+
+
+def _closed(pool: Pool, now: float) -> str:
+    if pool.stopped:
+        return "pool_stopped"
+    return "pool_paused" if pool.paused_until > now else "resting"
 
 
 def run_state(run: Run, *, live: bool) -> str:

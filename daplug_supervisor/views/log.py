@@ -50,7 +50,13 @@ def log_text(entry: ev.Entry, agent: str = "", width: int | None = None) -> str:
     return clean(f"{clock(line.at)}  {line.level:<7}  {line.agent:<10}  {about}{line.message}", width)
 
 
-_OF_PROVIDERS = (ev.AttemptStarted, ev.ProviderRested, ev.ProviderStopped, ev.ProviderResumed)
+_OF_PROVIDERS = (
+    ev.AttemptStarted,
+    ev.ProviderRested,
+    ev.ProviderStopped,
+    ev.ProviderPaused,
+    ev.ProviderResumed,
+)
 
 
 def _why(text: str) -> str:
@@ -104,6 +110,11 @@ def _stuck(event: ev.TaskStuck) -> str:
     return f"Stuck {_ended(event.result)}{_why(event.remedy)}"
 
 
+def _paused(event: ev.ProviderPaused) -> str:
+    until = "a person resumes it" if event.until is None else clock(event.until)
+    return f"The provider is paused until {until}{_why(event.reason)}"
+
+
 Words = Callable[[Any], str]
 
 _MESSAGES: dict[type[ev.Event], tuple[Level, Words]] = {
@@ -131,6 +142,7 @@ _MESSAGES: dict[type[ev.Event], tuple[Level, Words]] = {
         "error",
         lambda e: f"The provider is stopped until a person resumes it{_why(e.reason)}",
     ),
+    ev.ProviderPaused: ("warning", _paused),
     ev.ProviderResumed: ("info", lambda _: "The provider takes tasks again."),
     ev.RunFinished: ("info", lambda _: "The run is finished: nothing more can happen by itself."),
     ev.AttemptStarted: ("info", lambda e: f"Attempt {e.number} began."),

@@ -9,12 +9,15 @@ from msgspec import Struct
 
 from daplug_supervisor.core.environment import held_back
 from daplug_supervisor.core.graph import critical_path, dependents, stages
-from daplug_supervisor.core.plan import LOCAL, Assignment, Plan, Task, assignment
+from daplug_supervisor.core.plan import LOCAL, Assignment, Budget, Plan, Provider, Task, assignment
 from daplug_supervisor.views.derived import label, tasks_word
 from daplug_supervisor.views.text import clean, columns, duration, facts, listing, number, table, wrap
+from daplug_supervisor.views.usage import limits_words
 
 MOST_SHOWN = 20
 _MOST_BOTTLENECKS = 3
+_MOST_BUDGETS = 3
+_NO_COST = ("codex", "gpt", "gemini")
 
 
 class ProviderPlan(Struct, frozen=True):
@@ -48,6 +51,7 @@ class TaskPlan(Struct, frozen=True):
     timeout: float | None
     estimate: float | None
     owner: str
+    budget: Budget | None = None
 
 
 class Check(Struct, frozen=True):
@@ -56,7 +60,8 @@ class Check(Struct, frozen=True):
     `stages` are levels, not barriers: a task starts as soon as its own needs are met. `critical_path` is the
     longest chain, `estimate` its seconds (null without estimates), and `total_estimate` those of all tasks.
     `parallel`: the most tasks in one stage. `bottlenecks`: the tasks that most others directly wait for.
-    `held_back`: variables of the environment in which this is asked that no task would get.
+    `held_back`: variables of the environment in which this is asked that no task would get. `budget`: the run's, as
+    in the plan.
     """
 
     plan: str
@@ -72,6 +77,7 @@ class Check(Struct, frozen=True):
     assignments: tuple[TaskPlan, ...]
     warnings: tuple[str, ...]
     held_back: tuple[str, ...] = ()
+    budget: Budget | None = None
 
 
 def check(plan: Plan, environ: Iterable[str] = ()) -> Check:
@@ -100,6 +106,7 @@ def check(plan: Plan, environ: Iterable[str] = ()) -> Check:
         assignments=_assignments(plan, levels),
         warnings=tuple(_warnings(plan)),
         held_back=held_back(environ, (*plan.pass_env, *passed)),
+        budget=plan.budget,
     )
 
 
@@ -154,6 +161,7 @@ def _assignments(plan: Plan, levels: list[list[str]]) -> tuple[TaskPlan, ...]:
             timeout=spec.timeout,
             estimate=spec.estimate,
             owner=spec.owner,
+            budget=spec.budget,
         )
 
     return tuple(row(name, spec) for name, spec in plan.tasks.items())
@@ -174,8 +182,41 @@ def _warnings(plan: Plan) -> Iterator[str]:
         for other in provider.fallback:
             if other not in plan.providers:
                 yield f"provider {name}: its fallback {other} is not a provider of this plan"
+            elif provider.account and provider.account == plan.providers[other].account:
+                yield f"provider {name}: its fallback {other} has the same account, and rests with it"
         if name not in used | reserve and name != LOCAL:
             yield f"provider {name} is not used"
+    yield from _uncounted(plan)
+
+
+def _uncounted(plan: Plan) -> Iterator[str]:
+    """Budgets that cannot hold, because nobody reports what is spent."""
+    budgets = [(plan.budget, frozenset(plan.providers))]
+    for spec in plan.tasks.values():
+        name = spec.provider or ""
+        budgets.append((spec.budget, frozenset({name, *plan.providers[name].fallback})))
+    for field in ("tokens", "cost"):
+        limited = {name for budget, names in budgets if budget and getattr(budget, field) for name in names}
+        blind = [
+            name
+            for name, provider in plan.providers.items()
+            if name in limited & _blind(provider, name, field)
+        ]
+        if blind:
+            what = "tokens" if field == "tokens" else "what it costs"
+            yield (
+                f"budget in {field}: {listing(blind)} may not report {what}, so it cannot hold there; "
+                "a budget in attempts always holds"
+            )
+
+
+def _blind(provider: Provider, name: str, field: str) -> set[str]:
+    """The provider's name, if its CLI is not known to report tokens or cost; of other packages' workers nothing is."""
+    who = provider.cli or provider.model or name
+    if provider.worker == "executor":
+        return set() if who == "opencode" else {name}
+    costless = provider.worker == "cli" and field == "cost" and who.startswith(_NO_COST)
+    return {name} if costless else set()
 
 
 # --- text ---------------------------------------------------------------------------------------------------
@@ -189,6 +230,8 @@ def check_text(found: Check, width: int = 80) -> str:
         "longest chain": _chain(found),
         "all estimates": "" if found.total_estimate is None else duration(found.total_estimate),
         "bottlenecks": listing(found.bottlenecks),
+        "budget": "" if found.budget is None else limits_words(found.budget),
+        "budgets of tasks": _task_budgets(found),
         "owners": ", ".join(f"{name} {count}" for name, count in found.owners.items()),
     }
     sections = {
@@ -200,6 +243,12 @@ def check_text(found: Check, width: int = 80) -> str:
     }
     lines = [line for name, part in sections.items() if part for line in ("", *wrap(name, width), *part)]
     return "\n".join([head, *facts(named, width, "  "), *lines])
+
+
+def _task_budgets(found: Check) -> str:
+    limited = [f"{row.task} {limits_words(row.budget)}" for row in found.assignments if row.budget]
+    more = len(limited) - _MOST_BUDGETS
+    return "; ".join([*limited[:_MOST_BUDGETS], *([f"{more} more"] if more > 0 else [])])
 
 
 def _chain(found: Check) -> str:

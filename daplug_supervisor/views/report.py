@@ -5,16 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from daplug_supervisor.core.machine import ACTIVE, Status
 from daplug_supervisor.core.model import Past, Run, TaskState
 from daplug_supervisor.core.results import OutcomeKind
+from daplug_supervisor.views import claims
+from daplug_supervisor.views import work as works
 from daplug_supervisor.views.derived import blocked_by, blocks, label, run_state, tasks_word
 from daplug_supervisor.views.rows import HaltRow, halt_row
 from daplug_supervisor.views.text import clean, clock, command, duration, facts, listing, number, wrap
-from daplug_supervisor.views.why import RESUME, repairs, why
+from daplug_supervisor.views.usage import (
+    BudgetRow,
+    Used,
+    budget_row,
+    budget_words,
+    known,
+    most_used,
+    used_words,
+    uses,
+)
+from daplug_supervisor.views.why import go_on, repairs, why
 
 _UNDER_WAY = ACTIVE | {Status.REVIEWING, Status.DELEGATED}
 _BUDGET = 1_000_000
@@ -23,6 +35,7 @@ _TASKS_IN_NEXT = 3
 _MOST_FAILURES = 20
 _SENTENCE = 400
 _NOTHING: Mapping[str, Sequence[str]] = MappingProxyType({})
+_NONE_LEFT = works.WorkLeft()
 
 
 class Attempts(Struct, frozen=True):
@@ -43,12 +56,16 @@ class LongTask(Struct, frozen=True):
 
 
 class ProviderUse(Struct, frozen=True):
-    """What a provider did: ended attempts, how many of them succeeded, and their seconds."""
+    """What a provider did: ended attempts, how many of them succeeded, their seconds, and what they cost.
+
+    `used` is null if no agent has ended.
+    """
 
     name: str
     attempts: int
     completed: int
     seconds: float
+    used: Used | None = None
 
 
 class Durations(Struct, frozen=True):
@@ -84,7 +101,8 @@ class Metrics(Struct, frozen=True, kw_only=True):
 
     `counts`: total, done, failed, stuck, cancelled, skipped, blocked (behind a failed, stuck or cancelled
     task), in_progress, not_started. `first_attempt_success_rate`: of the done tasks that had attempts, the
-    share that needed only one; null if there are none.
+    share that needed only one; null if there are none. `used`: what agents cost (null: none has ended), and
+    `tasks_used` the same by task; `budget`: the run's, null if it has none.
     """
 
     run: str
@@ -97,23 +115,35 @@ class Metrics(Struct, frozen=True, kw_only=True):
     attempts: Attempts
     durations: Durations
     providers: tuple[ProviderUse, ...]
+    used: Used | None = None
+    tasks_used: dict[str, Used] = field(default_factory=dict)
+    budget: BudgetRow | None = None
 
 
 class Report(Metrics, frozen=True, kw_only=True):
-    """What a run came to: its numbers, what went wrong, and commands to type next."""
+    """What a run came to: its numbers, what went wrong, what agents said beside it, and commands to type next."""
 
     target: str
     failures: tuple[Failure, ...]
+    said: tuple[claims.Said, ...] = ()
+    worktrees: tuple[works.WorktreeRow, ...] = ()
+    overlaps: tuple[works.Overlap, ...] = ()
     halt: HaltRow | None
     next: tuple[str, ...]
 
 
 def report(
-    run: Run, now: float, *, tails: Mapping[str, Sequence[str]] = _NOTHING, live: bool = True
+    run: Run,
+    now: float,
+    *,
+    tails: Mapping[str, Sequence[str]] = _NOTHING,
+    left: works.WorkLeft = _NONE_LEFT,
+    live: bool = True,
 ) -> Report:
-    """What `run` came to so far. `tails`: for each failed task the last lines of its output."""
+    """What `run` came to so far. `tails`: for each failed task the last lines of its output; `left`: in worktrees."""
     ended = run.finished_at or (run.halt.halted_at if run.halt else None)
     failures = _failures(run, now, tails, live=live)
+    used = uses(run)
     return Report(
         run=run.id,
         plan=run.plan.name,
@@ -125,8 +155,14 @@ def report(
         first_attempt_success_rate=_first_attempt(run),
         attempts=_attempts(run),
         durations=_durations(run, (now if ended is None else ended) - run.submitted_at),
-        providers=_providers(run),
+        providers=_providers(run, used.providers),
+        used=used.all,
+        tasks_used=used.tasks,
+        budget=budget_row(run.plan.budget, run.spent, used.all),
         failures=failures,
+        said=claims.said(run),
+        worktrees=left.worktrees,
+        overlaps=left.overlaps,
         halt=halt_row(run),
         next=_next(run, failures, live=live),
     )
@@ -184,17 +220,17 @@ def _durations(run: Run, wall: float) -> Durations:
     return Durations(max(0.0, wall), sum(seconds.values()), cpu, rows)
 
 
-def _providers(run: Run) -> tuple[ProviderUse, ...]:
-    uses = {name: ProviderUse(name, 0, 0, 0.0) for name in run.pools}
+def _providers(run: Run, used: Mapping[str, Used]) -> tuple[ProviderUse, ...]:
+    found = {name: ProviderUse(name, 0, 0, 0.0, used.get(name)) for name in run.pools}
     for _, past in _settled(run):
-        use = uses.get(past.provider) or ProviderUse(past.provider, 0, 0, 0.0)
-        uses[past.provider] = replace(
+        use = found.get(past.provider) or ProviderUse(past.provider, 0, 0, 0.0, used.get(past.provider))
+        found[past.provider] = replace(
             use,
             attempts=use.attempts + 1,
             completed=use.completed + (past.result.outcome.kind is OutcomeKind.COMPLETED),
             seconds=use.seconds + past.result.exit.seconds,
         )
-    return tuple(uses.values())
+    return tuple(found.values())
 
 
 def _failures(run: Run, now: float, tails: Mapping[str, Sequence[str]], *, live: bool) -> tuple[Failure, ...]:
@@ -226,7 +262,7 @@ def _next(run: Run, failures: tuple[Failure, ...], *, live: bool) -> tuple[str, 
     if len(failures) > _TASKS_IN_NEXT:
         lines.append(command("task", "list", "--status", failures[-1].status))
     stands = run.halt is not None or (run.finished_at is None and not live)
-    return (*lines, *((RESUME,) if stands or failures else ()))
+    return (*lines, *((go_on(run),) if stands or failures else ()))
 
 
 # --- text ---------------------------------------------------------------------------------------------------
@@ -244,6 +280,8 @@ def report_text(full: Report, width: int = 80) -> str:
     sections = {
         "Halt": _halt_lines(full.halt, width),
         "Failures": _failure_lines(full, width),
+        **works.sections(works.WorkLeft(full.worktrees, full.overlaps), width),
+        **claims.sections(full.said, width),
         "Numbers": _number_lines(full, width),
         "Next": [f"  {clean(line)}" for line in full.next],
     }
@@ -293,8 +331,12 @@ def _number_lines(numbers: Metrics, width: int) -> list[str]:
         "attempts": f"{attempts.total}, {attempts.wasted} wasted{f' ({outcomes})' if outcomes else ''}",
         "time": f"{duration(times.wall)} in all, {sums}",
         "longest": ", ".join(f"{row.task} {duration(row.seconds)}" for row in times.longest),
+        "used": used_words(numbers.used, parts=True) if numbers.used else "",
+        "used most by": ", ".join(f"{name} {words}" for name, words in most_used(numbers.tasks_used)),
+        "budget": budget_words(numbers.budget) if numbers.budget else "",
     }
     for use in numbers.providers:
-        done = f"{number(use.attempts, 'attempt')}, {use.completed} ok, {duration(use.seconds)}"
+        cost = f"; used: {used_words(use.used)}" if use.used and known(numbers.used) else ""
+        done = f"{number(use.attempts, 'attempt')}, {use.completed} ok, {duration(use.seconds)}{cost}"
         lines[f"provider {use.name}"] = done if use.attempts else "not used"
     return facts(lines, width, "  ")

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
 from daplug_supervisor.core.graph import stages
 from daplug_supervisor.core.machine import ACTIVE, ENDED, Status
 from daplug_supervisor.core.model import Run, TaskState
 from daplug_supervisor.views.derived import blocks, deadline_of, label
+from daplug_supervisor.views.usage import Used
+from daplug_supervisor.views.waits import PoolState, closed_until, pool_state, pool_words
 from daplug_supervisor.views.why import why
 
 _BUDGET = 300_000
 
 
 class ProviderRow(Struct, frozen=True):
-    """A pool. `ready` tasks could start now, `waiting` ones back off; `closed_until` (UTC) while it rests.
+    """A pool. `ready` tasks could start now, `waiting` ones back off; `closed_until` (UTC) while it rests or pauses.
 
-    `probing`: after an outage it runs one task at a time until one gets through.
+    `state`: open, full, probing, resting, paused or stopped, and `sentence` says so with times and reason. `probing`:
+    after a limit or an outage it is tried with one task, `probe`, before it gets more.
     """
 
     name: str
@@ -28,6 +33,10 @@ class ProviderRow(Struct, frozen=True):
     probing: bool
     stopped: bool
     reason: str
+    state: PoolState
+    probe: str
+    sentence: str
+    used: Used | None
 
 
 class RunningRow(Struct, frozen=True):
@@ -81,8 +90,8 @@ def updates(run: Run) -> list[float]:
     return [*times, *(task.changed_at for task in run.tasks.values())]
 
 
-def tally(run: Run, now: float) -> tuple[tuple[ProviderRow, ...], dict[str, int]]:
-    """The pools, and how many tasks are in each status, with what `pending` consists of."""
+def tally(run: Run, now: float, used: Mapping[str, Used]) -> tuple[tuple[ProviderRow, ...], dict[str, int]]:
+    """The pools, and how many tasks are in each status, with what `pending` consists of. `used`: by provider."""
     ready = dict.fromkeys(run.pools, 0)
     waiting = dict.fromkeys(run.pools, 0)
     blocked = unselected = 0
@@ -97,6 +106,7 @@ def tally(run: Run, now: float) -> tuple[tuple[ProviderRow, ...], dict[str, int]
             waiting[task.provider] += 1
         else:
             ready[task.provider] += 1
+    states = {pool.name: pool_state(pool, now) for pool in run.pools.values()}
     rows = tuple(
         ProviderRow(
             name=pool.name,
@@ -104,10 +114,14 @@ def tally(run: Run, now: float) -> tuple[tuple[ProviderRow, ...], dict[str, int]
             limit=pool.limit,
             ready=ready[pool.name],
             waiting=waiting[pool.name],
-            closed_until=pool.rest_until if pool.rest_until > now else None,
+            closed_until=closed_until(pool, now),
             probing=pool.probing,
             stopped=pool.stopped,
-            reason=pool.reason if pool.closed(now) else "",
+            reason=(pool.pause if states[pool.name] == "paused" else pool.reason) if pool.closed(now) else "",
+            state=states[pool.name],
+            probe=pool.probe,
+            sentence=f"{pool.name} {pool_words(run, pool, now)}",
+            used=used.get(pool.name),
         )
         for pool in run.pools.values()
     )

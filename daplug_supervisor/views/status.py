@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 from msgspec import Struct
 
+from daplug_supervisor.core.health import Suspect
 from daplug_supervisor.core.machine import ACTIVE, SATISFIED
-from daplug_supervisor.core.model import Halt, Run
+from daplug_supervisor.core.model import Halt, Pool, Run
 from daplug_supervisor.views.derived import run_state, tasks_word
+from daplug_supervisor.views.health import still_suspicious, suspect_words
 from daplug_supervisor.views.rows import (
     AttentionRow,
     HaltRow,
@@ -22,13 +25,25 @@ from daplug_supervisor.views.rows import (
     updates,
 )
 from daplug_supervisor.views.text import clean, clock, command, duration, listing, table, when, wrap
-from daplug_supervisor.views.why import RESUME
+from daplug_supervisor.views.usage import (
+    BudgetRow,
+    Used,
+    budget_row,
+    budget_words,
+    cost_word,
+    known,
+    tokens_word,
+    used_words,
+    uses,
+)
+from daplug_supervisor.views.why import NOTHING_TO_DO, RESUME, go_on, resume_provider
 
 MOST_SHOWN = 20
 _BAR = 20
 _WITH_COMMANDS = 3
 _TITLE = 60
 _LONGEST = 400
+_CLOSED = ("stopped", "paused", "resting", "probing")
 _WAITING = ("ready", "backing_off", "blocked", "not_selected", "reviewing", "delegated")
 _ENDINGS = (
     "done",
@@ -50,6 +65,8 @@ class RunStatus(Struct, frozen=True):
     (unfinished, and no supervisor drives it). `counts` has every status, and what `pending` consists of:
     ready, backing_off, blocked, not_selected. `stage` is the first of `stages` with a task that has not
     ended. `next` holds commands to type. `notices`: what lasts and a person should know, a full disk for example.
+    `suspicious`: what runs and shows no sign of work, or takes too long.
+    `used`: what agents cost so far (null: none has ended); `budget`: the run's.
     """
 
     run: str
@@ -75,11 +92,24 @@ class RunStatus(Struct, frozen=True):
     elapsed: float
     last_update: float
     notices: tuple[str, ...] = ()
+    suspicious: tuple[Suspect, ...] = ()
+    used: Used | None = None
+    budget: BudgetRow | None = None
 
 
-def status(run: Run, now: float, live: bool, notices: Sequence[str] = ()) -> RunStatus:  # noqa: FBT001  reads well
-    """Where `run` stands at `now`. `live`: a supervisor drives it. `notices`: what else a person should know."""
-    providers, counts = tally(run, now)
+def status(
+    run: Run,
+    now: float,
+    live: bool,  # noqa: FBT001  reads well
+    notices: Sequence[str] = (),
+    suspects: Sequence[Suspect] = (),
+) -> RunStatus:
+    """Where `run` stands at `now`. `live`: a supervisor drives it. `notices`: what else a person should know.
+
+    `suspects`: what the supervisor found suspicious last.
+    """
+    used = uses(run)
+    providers, counts = tally(run, now, used.providers)
     state = run_state(run, live=live)
     at_stage, stage_count = stage(run)
     total = len(run.tasks)
@@ -110,16 +140,22 @@ def status(run: Run, now: float, live: bool, notices: Sequence[str] = ()) -> Run
         elapsed=max(0.0, (now if ended is None else ended) - run.submitted_at),
         last_update=max(updates(run)),
         notices=tuple(notices),
+        suspicious=still_suspicious(run, suspects),
+        used=used.all,
+        budget=budget_row(run.plan.budget, run.spent, used.all),
     )
 
 
 def _next(run: Run, state: str, attention: tuple[AttentionRow, ...]) -> tuple[str, ...]:
-    stopped = any(pool.stopped for pool in run.pools.values())
-    if state in ("halting", "halted", "interrupted") or (state != "finished" and stopped) or not run.starts:
-        return (RESUME,)
+    if state in ("halting", "halted", "interrupted") or not run.starts:
+        return (go_on(run),)
     if state == "finished":
         return (*(attention[0].next if attention else ()), command("report"))
-    return ()
+    return tuple(resume_provider(pool.name) for pool in run.pools.values() if _needs_a_person(pool))
+
+
+def _needs_a_person(pool: Pool) -> bool:
+    return pool.stopped or pool.paused_until == inf
 
 
 # --- the sentence -------------------------------------------------------------------------------------------
@@ -136,13 +172,18 @@ def _sentence(
         left = f"; {tasks_word(run.active)} had a slot when last heard of" if run.active else ""
         return f"The run is not finished, and no supervisor drives it{left}."
     if state == "running":
-        stopped = [row.name for row in providers if row.stopped]
-        return (
-            f"{tasks_word(run.active)} at work{f'; stopped: provider {listing(stopped)}' if stopped else ''}."
-        )
+        return f"{tasks_word(run.active)} at work{_closed(providers)}."
     if not run.starts:
         return "The run has not been started."
     return _waiting(run, providers, counts, now)
+
+
+def _closed(providers: tuple[ProviderRow, ...]) -> str:
+    words = ""
+    for state in ("stopped", "paused", "resting"):
+        names = [row.name for row in providers if row.state == state]
+        words += f"; {state}: provider {listing(names)}" if names else ""
+    return words
 
 
 def _finished(counts: dict[str, int]) -> str:
@@ -161,12 +202,8 @@ def _halting(halt: Halt, active: int, now: float) -> str:
 
 
 def _waiting(run: Run, providers: tuple[ProviderRow, ...], counts: dict[str, int], now: float) -> str:
-    parts = [f"provider {row.name} is stopped" for row in providers if row.stopped]
-    parts += [
-        f"provider {row.name} takes tasks again {when(row.closed_until, now)}"
-        for row in providers
-        if row.closed_until is not None and not row.stopped
-    ]
+    closed = [row for row in providers if row.state in _CLOSED and run.pools[row.name].busy]
+    parts = [f"provider {row.sentence}" for row in closed]
     later = [task.not_before for task in run.tasks.values() if task.not_before > now]
     if later:
         parts.append(f"{tasks_word(len(later))} backing off, tried again {when(min(later), now)}")
@@ -174,7 +211,8 @@ def _waiting(run: Run, providers: tuple[ProviderRow, ...], counts: dict[str, int
         parts.append(f"{tasks_word(counts['reviewing'])} waiting for a person's review")
     if counts["delegated"]:
         parts.append(f"{tasks_word(counts['delegated'])} delegated")
-    return f"Nothing is at work: {'; '.join(parts) or 'the supervisor is about to decide'}."
+    patience = f" {NOTHING_TO_DO}." if closed and all(row.state == "resting" for row in closed) else ""
+    return f"Nothing is at work: {'; '.join(parts) or 'the supervisor is about to decide'}.{patience}"
 
 
 # --- text ---------------------------------------------------------------------------------------------------
@@ -194,7 +232,9 @@ def status_text(view: RunStatus, width: int = 80) -> str:
         f"[{'#' * done}{'.' * (_BAR - done)}] {view.progress_percent:g}%",
         *wrap(_numbers(view), width),
         *wrap(_times(view), width),
-        *(line for text in view.notices for line in wrap(f"NOTE: {clean(text)}", width)),
+        *(wrap(f"used {used_words(view.used)}", width) if view.used else ()),
+        *(wrap(f"budget {budget_words(view.budget)}", width) if view.budget else ()),
+        *(line for text in _notes(view) for line in wrap(f"NOTE: {clean(text)}", width)),
     ]
     sections = {
         "At work": _running_lines(view, width),
@@ -205,6 +245,12 @@ def status_text(view: RunStatus, width: int = 80) -> str:
     return "\n".join(
         head + [line for name, lines in sections.items() if lines for line in ("", name, *lines)]
     )
+
+
+def _notes(view: RunStatus) -> list[str]:
+    found = [f"{one.task}#{one.attempt} {suspect_words(one, view.at)}" for one in view.suspicious]
+    more = [f"and {len(found) - MOST_SHOWN} more like these"] if len(found) > MOST_SHOWN else []
+    return [*view.notices, *found[:MOST_SHOWN], *more]
 
 
 def _numbers(view: RunStatus) -> str:
@@ -256,19 +302,25 @@ def _running_lines(view: RunStatus, width: int) -> list[str]:
 
 
 def _provider_lines(view: RunStatus, width: int) -> list[str]:
-    def state(row: ProviderRow) -> str:
-        if row.stopped:
-            return f"STOPPED: {row.reason}"
-        if row.closed_until is not None:
-            return f"rests, goes on {when(row.closed_until, view.at)}: {row.reason}"
-        return "one at a time after an outage" if row.probing else ""
-
     rows = [
-        (row.name, f"{row.running} of {row.limit}", str(row.ready), str(row.waiting), state(row))
+        (
+            row.name,
+            f"{row.running} of {row.limit}",
+            str(row.ready),
+            str(row.waiting),
+            row.state.upper() if row.stopped else row.state,
+            tokens_word(row.used),
+            cost_word(row.used),
+        )
         for row in view.providers
     ]
-    headers = ("provider", "running", "ready", "backing off", "")
-    return [table(rows, headers, width, indent="  ", keep=4)]
+    headers = ("provider", "running", "ready", "backing off", "state", "tokens", "cost")
+    shown = len(headers) if known(view.used) else len(headers) - 2
+    lines = [table([row[:shown] for row in rows], headers[:shown], width, indent="  ", keep=5)]
+    for row in view.providers:
+        if row.state not in ("open", "full"):
+            lines += wrap(f"{clean(row.sentence, _LONGEST)}.", width, "  ")
+    return lines
 
 
 def _attention_lines(view: RunStatus, width: int) -> list[str]:

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
 from daplug_supervisor.core.commands import find_task
 from daplug_supervisor.core.environment import held_back
+from daplug_supervisor.core.health import Suspect
 from daplug_supervisor.core.machine import ACTIVE, SATISFIED, Status
 from daplug_supervisor.core.model import Past, Run, TaskState
 from daplug_supervisor.core.plan import assignment, pass_env
 from daplug_supervisor.views.derived import DEAD, blocked_by, is_ready, label, state_of
 from daplug_supervisor.views.text import at_clock, clean, duration, facts, listing, table, wrap
+from daplug_supervisor.views.usage import (
+    BudgetRow,
+    Used,
+    budget_row,
+    budget_words,
+    cost_word,
+    known,
+    tokens_word,
+    used_by,
+    used_of,
+    used_words,
+)
 from daplug_supervisor.views.why import why
+from daplug_supervisor.views.work import (
+    WorkLike,
+    WorktreeRow,
+    uncommitted_words,
+    worktree_row,
+    worktree_words,
+)
 
 _UNDER_WAY = ACTIVE | {Status.DELEGATED}
 _KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
@@ -23,7 +44,8 @@ class TaskRow(Struct, frozen=True):
     """A task in a list. `since` (UTC) is when it came into its status; `state` is one of `derived.STATES`.
 
     `waits_for`: its unmet needs; `blocked_by`: a failed, stuck or cancelled task behind them, or null;
-    `attempt`: the number of the latest attempt, 0 for none; `tries` of `max_tries` are used up.
+    `attempt`: the number of the latest attempt, 0 for none; `tries` of `max_tries` are used up. `used`: what its
+    attempts cost (null: no agent has ended).
     """
 
     task: str
@@ -38,12 +60,14 @@ class TaskRow(Struct, frozen=True):
     waits_for: tuple[str, ...]
     blocked_by: str | None
     reason: str
+    used: Used | None = None
 
 
 class AttemptRow(Struct, frozen=True):
     """An attempt. `kind` is its outcome, null as long as there is none; `max_rss` is bytes.
 
-    `seconds` and `cpu` are those of its process tree; `at` and `ended_at` are UTC seconds.
+    `seconds` and `cpu` are those of its process tree; `at` and `ended_at` are UTC seconds. `used`: what its CLI
+    reports of its cost (null: no agent has ended).
     """
 
     number: int
@@ -56,13 +80,15 @@ class AttemptRow(Struct, frozen=True):
     max_rss: int
     at: float
     ended_at: float | None
+    used: Used | None = None
 
 
 class TaskDetail(Struct, frozen=True):
     """Everything about a task. `needs` and `dependents` are direct; `next` holds commands to type.
 
     `pass_env`: what the plan hands on to it; `held_back`: variables of the environment in which this is asked that
-    it would not get.
+    it would not get. `used`: what all its attempts cost (null: no agent has ended); `budget`: its own.
+    `worktree`: what is in it now (null: it has none).
     """
 
     task: str
@@ -87,6 +113,10 @@ class TaskDetail(Struct, frozen=True):
     attempts: tuple[AttemptRow, ...]
     pass_env: tuple[str, ...] = ()
     held_back: tuple[str, ...] = ()
+    used: Used | None = None
+    budget: BudgetRow | None = None
+    setup: tuple[str, ...] = ()
+    worktree: WorktreeRow | None = None
 
 
 def tasks(
@@ -124,6 +154,7 @@ def _row(run: Run, task: TaskState, state: str, root: str | None) -> TaskRow:
         waits_for=_unmet(run, task) if task.status is Status.PENDING else (),
         blocked_by=root,
         reason=task.reason,
+        used=used_by(run, task),
     )
 
 
@@ -175,13 +206,17 @@ def task_detail(
     now: float,
     live: bool,  # noqa: FBT001  as in `status`
     environ: Iterable[str] = (),
+    suspects: Sequence[Suspect] = (),
+    work: WorkLike | None = None,
 ) -> TaskDetail:
-    """Everything about one task. `environ`: the names of the variables that there are.
+    """Everything about one task. `environ`: the names of the variables that there are; `suspects` as in `why`.
+
+    `work`: what is in its worktree.
 
     Raises:
         NotPossibleError: the run has no such task.
     """
-    task, found = find_task(run, name), why(run, name, now, live=live)
+    task, found = find_task(run, name), why(run, name, now, live=live, suspects=suspects)
     spec = run.spec(name)
     who, passed = assignment(run.plan, spec, task.provider), pass_env(run.plan, task.provider)
     return TaskDetail(
@@ -204,13 +239,17 @@ def task_detail(
         not_before=task.not_before or None,
         owner=spec.owner,
         labels=spec.labels,
-        attempts=(*map(_attempt, task.past), *_current(task)),
+        attempts=(*(_attempt(run, past) for past in task.past), *_current(task)),
         pass_env=passed,
         held_back=held_back(environ, passed),
+        used=used_by(run, task),
+        budget=budget_row(spec.budget, task.spent, used_by(run, task)),
+        setup=spec.setup or (),
+        worktree=None if work is None else worktree_row(run, name, work),
     )
 
 
-def _attempt(past: Past) -> AttemptRow:
+def _attempt(run: Run, past: Past) -> AttemptRow:
     outcome, exit_ = past.result.outcome, past.result.exit
     return AttemptRow(
         number=past.number,
@@ -223,6 +262,7 @@ def _attempt(past: Past) -> AttemptRow:
         max_rss=exit_.max_rss,
         at=past.at,
         ended_at=past.ended_at,
+        used=used_of(run, past),
     )
 
 
@@ -242,6 +282,13 @@ def task_text(detail: TaskDetail, now: float, width: int = 80) -> str:
         "needs": _named(detail.needs),
         "needed by": _named(detail.dependents),
         "timeout": "" if detail.timeout is None else duration(detail.timeout),
+        "used": used_words(detail.used, parts=True) if detail.used else "",
+        "budget": budget_words(detail.budget) if detail.budget else "",
+        "set-up": shlex.join(detail.setup),
+        "worktree": worktree_words(detail.worktree) if detail.worktree else "",
+        "uncommitted": uncommitted_words(detail.worktree)
+        if detail.worktree and detail.worktree.uncommitted
+        else "",
         "owner": detail.owner,
         "labels": ", ".join(detail.labels),
         "pass_env": ", ".join(detail.pass_env),
@@ -250,23 +297,28 @@ def task_text(detail: TaskDetail, now: float, width: int = 80) -> str:
     lines = [clean(f"{detail.task}: {detail.title}", width), *wrap(detail.sentence, width), ""]
     lines += facts(named, width, "  ")
     if detail.attempts:
-        rows = [
-            (
-                f"#{row.number}",
-                row.provider,
-                at_clock(row.at, now),
-                duration(row.seconds) if row.kind else "",
-                duration(row.cpu) if row.kind else "",
-                _size(row.max_rss),
-                _outcome(row),
-            )
-            for row in detail.attempts
-        ]
-        headers = ("attempt", "provider", "started", "took", "cpu", "memory", "outcome")
-        lines += ["", table(rows, headers, width, indent="  ", keep=6)]
+        lines += ["", _attempts(detail, now, width)]
     if detail.next:
         lines += ["", "Next", *(f"  {clean(line)}" for line in detail.next)]
     return "\n".join(lines)
+
+
+def _attempts(detail: TaskDetail, now: float, width: int) -> str:
+    columns = {
+        "attempt": [f"#{row.number}" for row in detail.attempts],
+        "provider": [row.provider for row in detail.attempts],
+        "started": [at_clock(row.at, now) for row in detail.attempts],
+        "took": [duration(row.seconds) if row.kind else "" for row in detail.attempts],
+        "cpu": [duration(row.cpu) if row.kind else "" for row in detail.attempts],
+        "memory": [_size(row.max_rss) for row in detail.attempts],
+    }
+    if known(detail.used):
+        columns["tokens"] = [tokens_word(row.used) for row in detail.attempts]
+        columns["cost"] = [cost_word(row.used) for row in detail.attempts]
+    columns["outcome"] = [_outcome(row) for row in detail.attempts]
+    return table(
+        zip(*columns.values(), strict=True), tuple(columns), width, indent="  ", keep=len(columns) - 1
+    )
 
 
 def _outcome(row: AttemptRow) -> str:

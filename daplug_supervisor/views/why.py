@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import inf
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
 from daplug_supervisor.core.commands import find_task
+from daplug_supervisor.core.health import Suspect
 from daplug_supervisor.core.machine import ACTIVE, Status
-from daplug_supervisor.core.model import Pool, Run, TaskState
+from daplug_supervisor.core.model import Run, TaskState
+from daplug_supervisor.core.queues import lane_of
 from daplug_supervisor.core.results import RETRYABLE, RULES
 from daplug_supervisor.views.derived import (
     DEAD,
@@ -17,12 +18,17 @@ from daplug_supervisor.views.derived import (
     blockers,
     deadline_of,
     outcome_words,
+    starter,
     state_of,
     tries_word,
 )
+from daplug_supervisor.views.health import still_suspicious, suspect_words
 from daplug_supervisor.views.text import at_clock, clean, command, duration, listing, when, wrap
+from daplug_supervisor.views.waits import fallback_words, pool_words, remedy
 
 RESUME = command("resume")
+_PLAN_ENDINGS = (".yaml", ".yml", ".json")
+NOTHING_TO_DO = "Nothing to do: it goes on by itself, and the wait uses up no try"
 
 
 class Why(Struct, frozen=True):
@@ -35,8 +41,18 @@ class Why(Struct, frozen=True):
     next: tuple[str, ...] = ()
 
 
-def why(run: Run, task_id: str, now: float, *, live: bool, stop_file: bool = False) -> Why:
+def why(
+    run: Run,
+    task_id: str,
+    now: float,
+    *,
+    live: bool,
+    stop_file: bool = False,
+    suspects: Sequence[Suspect] = (),
+) -> Why:
     """Why this task is not running, or since when it is. `live`: whether a supervisor drives the run.
+
+    `suspects`: what the supervisor found suspicious last.
 
     Raises:
         NotPossibleError: the run has no such task.
@@ -44,6 +60,9 @@ def why(run: Run, task_id: str, now: float, *, live: bool, stop_file: bool = Fal
     task = find_task(run, task_id)
     state = state_of(run, task, now, live=live, stop_file=stop_file)
     sentence = SENTENCES[state](run, task, now)
+    suspect = next((one for one in still_suspicious(run, suspects) if one.task == task_id), None)
+    if suspect is not None:
+        sentence = f"{sentence.removesuffix('.')}; it {suspect_words(suspect, now)}."
     if task.status in ACTIVE and not live:
         sentence = f"{sentence.removesuffix('.')}; no supervisor watches it at the moment."
     if state == "blocked" and run.finished_at is None:
@@ -51,9 +70,10 @@ def why(run: Run, task_id: str, now: float, *, live: bool, stop_file: bool = Fal
             "the run is halted" if stop_file or run.halt else "" if live else "no supervisor drives the run"
         )
         sentence = f"{sentence.removesuffix('.')}; {held}." if held else sentence
-    return Why(
-        task.id, task.status.value, state, sentence, _next(run, task, state, live=live, stop_file=stop_file)
-    )
+    steps = _next(run, task, state, live=live, stop_file=stop_file)
+    if suspect is not None and live:
+        steps = (*steps, command("task", "cancel", task.id))
+    return Why(task.id, task.status.value, state, sentence, steps)
 
 
 def why_text(found: Why, width: int = 80) -> str:
@@ -115,46 +135,46 @@ def _backing_off(run: Run, task: TaskState, now: float) -> str:
     return f"Backing off: {_tried(run, task)}; tries again {when(task.not_before, now)}."
 
 
-def _rests(pool: Pool, now: float) -> str:
-    reason = f" ({pool.reason})" if pool.reason else ""
-    return f"provider {pool.name} rests{reason}; it takes tasks again {when(pool.rest_until, now)}"
+def _pool(run: Run, task: TaskState, now: float) -> str:
+    pool = run.pools[task.provider]
+    others = fallback_words(run, pool, lane_of(run, task), now) if pool.closed(now) else ""
+    return f"provider {pool.name} {pool_words(run, pool, now)}{others}"
 
 
 def _resting(run: Run, task: TaskState, now: float) -> str:
-    return f"Ready, but {_rests(run.pools[task.provider], now)}."
+    return f"Ready, but {_pool(run, task, now)}. {NOTHING_TO_DO}."
 
 
-def _pool_stopped(run: Run, task: TaskState, _now: float) -> str:
-    pool = run.pools[task.provider]
-    reason = f" ({pool.reason})" if pool.reason else ""
-    return f"Ready, but provider {pool.name} is stopped{reason} until a person resumes it."
-
-
-def _pool_paused(run: Run, task: TaskState, now: float) -> str:
-    pool = run.pools[task.provider]
-    reason = f" ({pool.reason})" if pool.reason else ""
-    until = "a person resumes it" if pool.paused_until == inf else at_clock(pool.paused_until, now)
-    return f"Ready, but provider {pool.name} is paused{reason} until {until}."
+def _pool_closed(run: Run, task: TaskState, now: float) -> str:
+    return f"Ready, but {_pool(run, task, now)}."
 
 
 def _pool_full(run: Run, task: TaskState, now: float) -> str:
+    if starter(run, task, now) is None:
+        return f"Ready, but {_pool(run, task, now)}."
+    if run.parallel is not None and run.active >= run.parallel:
+        return f"Ready, but the run is full ({run.active} of {run.parallel} running)."
+    left = run.plan.budget.attempts if run.plan.budget else 0
+    return (
+        f"Ready, but what is at work may use up the run's budget "
+        f"({run.spent.attempts} of {left} tries spent, {run.active} at work)."
+    )
+
+
+def _ready(run: Run, task: TaskState, now: float) -> str:
+    name = starter(run, task, now)
     pool = run.pools[task.provider]
-    if pool.full(now) and pool.probe:
-        return f"Ready, but provider {pool.name} was limited: it takes more tasks when {pool.probe} shows that it works."
-    if pool.full(now):
-        return f"Ready, but provider {pool.name} is full ({pool.running} of {pool.limit} running)."
-    return f"Ready, but the run is full ({run.active} of {run.parallel} running)."
-
-
-def _ready(_run: Run, task: TaskState, _now: float) -> str:
-    return f"Ready: provider {task.provider} starts it next."
+    instead = "" if name == pool.name else f", because provider {pool.name} {pool_words(run, pool, now)}"
+    return f"Ready: provider {name} starts it next{instead}."
 
 
 def _halted(run: Run, _task: TaskState, now: float) -> str:
     halt = run.halt
     if halt is None:
         return "Halted: there is a STOP file, so nothing is started."
-    return f"Halted by {halt.by.replace('_', ' ')} {when(halt.requested_at, now)}: {halt.reason}."
+    stopped = [pool for pool in run.pools.values() if pool.stopped] if halt.by == "provider" else []
+    mend = f"; {remedy(run, stopped[0])}" if stopped else ""
+    return f"Halted by {halt.by.replace('_', ' ')} {when(halt.requested_at, now)}: {halt.reason}{mend}."
 
 
 def _waiting(run: Run, task: TaskState, now: float) -> str:
@@ -209,8 +229,8 @@ SENTENCES: dict[str, Callable[[Run, TaskState, float], str]] = {
     "not_selected": _not_selected,
     "halted": _halted,
     "waiting_for_supervisor": _waiting,
-    "pool_stopped": _pool_stopped,
-    "pool_paused": _pool_paused,
+    "pool_stopped": _pool_closed,
+    "pool_paused": _pool_closed,
     "resting": _resting,
     "backing_off": _backing_off,
     "pool_full": _pool_full,
@@ -232,6 +252,20 @@ SENTENCES: dict[str, Callable[[Run, TaskState, float], str]] = {
 # --- what to type -------------------------------------------------------------------------------------------
 
 
+def resume_provider(name: str) -> str:
+    """What lets a provider take tasks again that is paused or stopped."""
+    return command("provider", "resume", name)
+
+
+def go_on(run: Run) -> str:
+    """What goes on with a halted run: of one whose budget is spent, running the plan that was edited."""
+    if run.halt is not None and run.halt.by == "budget" and run.source.endswith(_PLAN_ENDINGS):
+        return command("run", run.source)
+    if run.halt is not None and run.halt.by == "budget" and run.source == "run-prompt":
+        return command("run-prompt", "...", "--budget", "...")
+    return RESUME
+
+
 def repairs(task: TaskState) -> tuple[str, ...]:
     """The commands that get on with a failed, stuck or cancelled task."""
     last = task.last
@@ -248,24 +282,24 @@ def _next(run: Run, task: TaskState, state: str, *, live: bool, stop_file: bool)
     if state == "blocked":
         return _unblock(run, task, held=held)
     if task.status in DEAD:
-        return (*repairs(task), *_again(held=held or not live))
+        return (*repairs(task), *_again(run, held=held or not live))
     if task.status is Status.REVIEWING:
         return (command("task", "approve", task.id), command("task", "reject", task.id, "--reason", "..."))
     if task.status in ACTIVE:
-        return (command("task", "logs", task.id), *_again(held=not live))
-    if state == "not_selected":
-        return (RESUME,)
-    return _again(held=state in ("halted", "waiting_for_supervisor", "pool_stopped"))
+        return (command("task", "logs", task.id), *_again(run, held=not live))
+    if state in ("pool_stopped", "pool_paused"):
+        return (resume_provider(task.provider),)
+    return _again(run, held=state in ("halted", "not_selected", "waiting_for_supervisor"))
 
 
-def _again(*, held: bool) -> tuple[str, ...]:
-    return (RESUME,) if held else ()
+def _again(run: Run, *, held: bool) -> tuple[str, ...]:
+    return (go_on(run),) if held else ()
 
 
 def _unblock(run: Run, task: TaskState, *, held: bool) -> tuple[str, ...]:
     found = blockers(run, task.id)
     if found.dead:
-        return (*repairs(run.tasks[found.dead[0]]), *_again(held=held or run.finished_at is not None))
+        return (*repairs(run.tasks[found.dead[0]]), *_again(run, held=held or run.finished_at is not None))
     idle = [name for name in found.open if run.tasks[name].status not in ACTIVE]
     looks = (command("task", "why", idle[0]),) if idle else ()
-    return (*looks, *_again(held=held))
+    return (*looks, *_again(run, held=held))

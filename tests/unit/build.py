@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.model import Run, State
 from daplug_supervisor.core.plan import Plan, Provider, Retry, Task
-from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind, Result
+from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind, Result, Usage
 from daplug_supervisor.core.state import apply
 
 T0 = 1795224123.0  # 2026-11-21 01:22:03Z
@@ -38,6 +40,12 @@ def result(
     kind: str = "completed", detail: str = "", code: int | None = 0, seconds: float = 5.0, **more: Any
 ) -> Result:
     return Result(Outcome(OutcomeKind(kind), detail), Exit(code, seconds=seconds, **more))
+
+
+def used(usage: Usage | None, kind: str = "failed") -> Result:
+    """The result of an attempt that says what it cost."""
+    found = result(kind, code=1)
+    return replace(found, outcome=replace(found.outcome, usage=usage))
 
 
 BOOM = result("failed", "exit code 1: boom", 1)
@@ -99,4 +107,4 @@ class World:
         return self.say(ev.TaskStuck(name, why or result("blocked", "needs a decision", 1), remedy))
 
 
-__all__ = ["BOOM", "T0", "Plan", "Provider", "Retry", "Task", "World", "plan", "result", "task"]
+__all__ = ["BOOM", "T0", "Plan", "Provider", "Retry", "Task", "World", "plan", "result", "task", "used"]

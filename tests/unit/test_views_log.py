@@ -89,6 +89,18 @@ SAID: list[tuple[ev.Event, str, str, str]] = [
         "supervisor",
         "The attempt ended after 4m 10s (completed) and claims success, which is to be verified.",
     ),
+    (
+        ev.ProviderPaused("codex", T0, "lunch"),
+        "warning",
+        "codex",
+        "The provider is paused until 2026-11-21 01:22:03Z: lunch.",
+    ),
+    (
+        ev.ProviderPaused("codex"),
+        "warning",
+        "codex",
+        "The provider is paused until a person resumes it.",
+    ),
     (ev.VerificationPassed("a"), "info", "supervisor", "Verified."),
     (ev.Landed("a"), "info", "supervisor", "Done: the work is where the next task finds it."),
     (

@@ -68,6 +68,7 @@ def test_data() -> None:
         "timeout": 1800.0,
         "estimate": 600.0,
         "owner": "",
+        "budget": None,
     }
 
 

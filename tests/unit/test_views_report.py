@@ -54,6 +54,7 @@ Numbers
                          blocked)
   time                   2m 46s in all, 2m 47s of attempts, 3.0s cpu
   longest                db 1m 40s, api 55s, bench 7.0s, ask 5.0s
+  used                   unknown (none of 5 attempts reports it)
   provider codex         4 attempts, 2 ok, 2m 42s
   provider gemini        1 attempt, 0 ok, 5.0s
   provider spare         not used
@@ -90,7 +91,9 @@ def test_data() -> None:
     }
     assert found["first_attempt_success_rate"] == 0.5
     assert found["durations"]["longest"][0] == {"task": "db", "seconds": 100.0, "attempts": 1}
-    assert found["providers"][0] == {"name": "codex", "attempts": 4, "completed": 2, "seconds": 162.0}
+    codex = found["providers"][0]
+    assert (codex["name"], codex["attempts"], codex["completed"], codex["seconds"]) == ("codex", 4, 2, 162.0)
+    assert (codex["used"]["attempts"], codex["used"]["unknown"], codex["used"]["tokens"]) == (4, 4, None)
     bench = found["failures"][0]
     assert (bench["kind"], bench["detail"], bench["blocks"], bench["tail"]) == (
         "crashed",
@@ -116,6 +119,9 @@ def test_metrics_only() -> None:
         "attempts",
         "durations",
         "providers",
+        "used",
+        "tasks_used",
+        "budget",
     }
     assert metrics_text(numbers) == metrics_text(full)
     assert metrics_text(numbers) in report_text(full)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 
 import msgspec
-from build import T0, Plan, Provider, World, plan, result, task
+from build import T0, Plan, Provider, World, plan, result, task, used
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.machine import Status
+from daplug_supervisor.core.plan import Budget
+from daplug_supervisor.core.results import Usage
 from daplug_supervisor.views.rows import HaltRow
 from daplug_supervisor.views.status import RunStatus, status, status_line, status_text
+from daplug_supervisor.views.usage import BudgetRow
 
 
 def busy() -> World:
@@ -45,21 +48,24 @@ def view(world: World, *, live: bool = True) -> RunStatus:
 
 GLANCE = """\
 Run r1 of plan add-oauth: RUNNING
-1 task at work; stopped: provider gemini.
+1 task at work; stopped: provider gemini; resting: provider opencode.
 [##..................] 11.1%
 1 of 9 done, stage 1 of 4, 1 at work, 1 failed, 1 stuck, 5 waiting (2 ready, 1
 backing off, 2 blocked)
 submitted 2026-11-21 01:22:03Z, 7m 40s in all
+used unknown (none of 4 attempts reports it)
 
 At work
   task       status   attempt   for     time left  title
   oauth-api  running  #1 codex  4m 35s  40m 25s    API endpoints for the whole …
 
 Providers
-  provider  running  ready  backing off
-  codex     1 of 2   0      1
-  opencode  0 of 3   1      0            rests, goes on in 9m 50s, at 01:39:33Z…
-  gemini    0 of 1   1      0            STOPPED: not logged in
+  provider  running  ready  backing off  state
+  codex     1 of 2   0      1            open
+  opencode  0 of 3   1      0            resting
+  gemini    0 of 1   1      0            STOPPED
+  opencode rests until 01:39:33Z (in 9m 50s): 429 Too Many Requests.
+  gemini is stopped: not logged in; mend what is wrong, then resume it.
 
 Needs a person
   bench (Bench \\x1b[31m)
@@ -76,18 +82,13 @@ Needs a person
       daplug-supervise task skip review --reason ...
 
 Next
-  daplug-supervise resume"""
+  daplug-supervise provider resume gemini"""
 
 
 def test_at_a_glance() -> None:
     text = status_text(view(busy()))
     assert text == GLANCE
     assert max(map(len, text.splitlines())) <= 80
-
-
-def test_wider() -> None:
-    [line] = [line for line in status_text(view(busy()), 140).splitlines() if line.startswith("  opencode")]
-    assert line.endswith("            rests, goes on in 9m 50s, at 01:39:33Z: 429 Too Many Requests")
 
 
 def test_one_line() -> None:
@@ -116,9 +117,13 @@ def test_data() -> None:
         "ready": 1,
         "waiting": 0,
         "closed_until": T0 + 1050,
-        "probing": False,
+        "probing": True,
         "stopped": False,
         "reason": "429 Too Many Requests",
+        "state": "resting",
+        "probe": "",
+        "sentence": "opencode rests until 01:39:33Z (in 9m 50s): 429 Too Many Requests",
+        "used": None,
     }
     assert found["running"] == [
         {
@@ -174,12 +179,12 @@ def test_waiting_says_for_what() -> None:
     world.say(ev.ProviderRested("codex", world.at + 60, "429"), ev.ProviderStopped("opencode", "no login"))
     found = view(world)
     assert found.sentence == (
-        "Nothing is at work: provider opencode is stopped; "
-        "provider codex takes tasks again in 1m 00s, at 01:23:08Z; "
+        "Nothing is at work: provider codex rests until 01:23:08Z (in 1m 00s): 429; "
+        "provider opencode is stopped: no login; mend what is wrong, then resume it; "
         "1 task backing off, tried again in 24s, at 01:22:32Z; "
         "1 task waiting for a person's review; 1 task delegated."
     )
-    assert found.next == ("daplug-supervise resume",)
+    assert found.next == ("daplug-supervise provider resume opencode",)
     assert [row.task for row in found.attention] == ["c"]
     assert status_line(found).endswith("4 waiting (1 ready, 1 backing off, 1 reviewing, 1 delegated)")
 
@@ -229,10 +234,11 @@ def test_all_done() -> None:
         "[####################] 100%\n"
         "2 of 2 done, stage 2 of 2, 0 at work, 0 waiting\n"
         "submitted 2026-11-21 01:22:03Z, finished 2026-11-21 01:22:13Z, 10s in all\n"
+        "used unknown (none of 2 attempts reports it)\n"
         "\n"
         "Providers\n"
-        "  provider  running  ready  backing off\n"
-        "  codex     0 of 2   0      0\n"
+        "  provider  running  ready  backing off  state\n"
+        "  codex     0 of 2   0      0            open\n"
         "\n"
         "Next\n"
         "  daplug-supervise report"
@@ -265,10 +271,61 @@ def test_started_again() -> None:
 
 
 def test_probing_shows() -> None:
-    world = World(two()).retried("a", why=result("outage", "503"), uses_try=False)
-    assert "  codex     0 of 2   1      0            one at a time after an outage" in status_text(
-        view(world)
+    world = limited(World(two()), "a", 60).tick(60)
+    text = status_text(view(world))
+    assert "  codex     0 of 2   1      0            probing" in text
+    assert "\n  codex was limited, and is tried with one task first." in text
+    text = status_text(view(world.begin("a"))).replace("\n  ", " ")
+    assert "tried with a first; more follow when it works, 01:28:08Z at the latest." in text
+
+
+def limited(world: World, name: str, seconds: float) -> World:
+    """An attempt meets its provider's limit."""
+    world.retried(name, why=result("quota", "usage limit", 1), uses_try=False)
+    return world.say(ev.ProviderRested("codex", world.at + seconds, "usage limit"))
+
+
+def test_a_run_that_only_waits_for_a_limit_does_not_look_hung() -> None:
+    found = view(limited(World(two()), "a", 2040))
+    assert (found.state, found.next) == ("waiting", ())
+    assert found.sentence == (
+        "Nothing is at work: provider codex rests until 01:56:08Z (in 34m 00s): usage limit. "
+        "Nothing to do: it goes on by itself, and the wait uses up no try."
     )
+    assert found.providers[0].closed_until == T0 + 2045
+
+
+def test_a_pause_says_for_how_long() -> None:
+    world = World(two()).say(ev.ProviderPaused("codex", None, "lunch"))
+    found = view(world)
+    assert found.sentence == "Nothing is at work: provider codex is paused until a person resumes it: lunch."
+    assert found.next == ("daplug-supervise provider resume codex",)
+    assert (found.providers[0].state, found.providers[0].closed_until) == ("paused", None)
+    world.say(ev.ProviderPaused("codex", world.at + 7200))
+    found = view(world)
+    assert found.sentence == "Nothing is at work: provider codex is paused until 03:22:03Z (in 2h 00m)."
+    assert (found.next, found.providers[0].closed_until) == ((), T0 + 7200)
+
+
+def test_what_is_used_and_what_is_left_of_the_budget() -> None:
+    world = World(plan({"a": (), "b": ()}, budget=Budget(tokens=20_000, cost=5.0, attempts=4)))
+    world.retried("a", why=used(Usage(input=12_000, cached=2_000, output=345, cost=0.43))).retried("b")
+    found = view(world)
+    assert found.budget == BudgetRow(20_000, 5.0, 4, 12_345, 0.43, 2, True, "")
+    text = status_text(found, 120)
+    assert "\nused 12,345 tokens, $0.43 (1 of 2 attempts report nothing)\n" in text
+    assert "\nbudget 2 of 4 tries, at least 12,345 of 20,000 tokens, at least $0.43 of $5.00\n" in text
+    assert "  codex     0 of 2   2      0            open   12,345+  $0.43+" in text
+
+
+def test_a_budget_that_is_spent_says_what_to_type() -> None:
+    world = World(plan({"a": ()}, budget=Budget(attempts=1))).retried("a")
+    world.say(ev.HaltRequested("the run's budget is spent (tries: 1 of 1): raise it", "budget"), ev.Halted())
+    found = view(world)
+    assert found.next == ("daplug-supervise run plan.yaml",)
+    assert "\nbudget 1 of 1 try: SPENT\n" in status_text(found)
+    world.run.source = "some program"
+    assert view(world).next == ("daplug-supervise resume",)
 
 
 def test_long_lists_are_cut() -> None:

@@ -136,6 +136,7 @@ def test_detail_text() -> None:
         "\n"
         "  provider   codex (worker executor, model codex)\n"
         "  needed by  api\n"
+        "  used       unknown (the attempt does not report it)\n"
         "  owner      ann\n"
         "  labels     sql, core\n"
         "\n"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from build import BOOM, Provider, World, plan, result, task
+from build import BOOM, T0, Provider, World, plan, result, task
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.machine import Status
+from daplug_supervisor.core.plan import Budget
 from daplug_supervisor.errors import NotPossibleError
 from daplug_supervisor.views.derived import STATES, blocked_by, blocks
 from daplug_supervisor.views.why import SENTENCES, Why, why, why_text
 
 RESUME = "daplug-supervise resume"
+RESUME_CODEX = "daplug-supervise provider resume codex"
+PATIENCE = "Nothing to do: it goes on by itself, and the wait uses up no try."
 
 
 def repairs(name: str) -> tuple[str, ...]:
@@ -74,22 +77,109 @@ def test_resting() -> None:
     world.say(ev.ProviderRested("codex", world.at + 600, "429"))
     assert said(ask(world)) == (
         "resting",
-        "Ready, but provider codex rests (429); it takes tasks again in 10m 00s, at 01:32:03Z.",
+        f"Ready, but provider codex rests until 01:32:03Z (in 10m 00s): 429. {PATIENCE}",
         (),
     )
     world.retried("a", wait=900)
     assert ask(world).state == "backing_off"
     world = one()
     world.say(ev.ProviderRested("codex", world.at + 600))
-    assert ask(world).sentence.startswith("Ready, but provider codex rests; it")
+    assert ask(world).sentence == f"Ready, but provider codex rests until 01:32:03Z (in 10m 00s). {PATIENCE}"
 
 
 def test_pool_stopped() -> None:
     world = one().say(ev.ProviderStopped("codex", "not logged in"))
-    sentence = "Ready, but provider codex is stopped (not logged in) until a person resumes it."
-    assert said(ask(world)) == ("pool_stopped", sentence, (RESUME,))
+    sentence = "Ready, but provider codex is stopped: not logged in; mend what is wrong, then resume it."
+    assert said(ask(world)) == ("pool_stopped", sentence, (RESUME_CODEX,))
     world = one().say(ev.ProviderStopped("codex", ""))
-    assert ask(world).sentence == "Ready, but provider codex is stopped until a person resumes it."
+    assert ask(world).sentence == "Ready, but provider codex is stopped; mend what is wrong, then resume it."
+
+
+def test_what_stopped_a_provider_says_what_to_do() -> None:
+    shared = {name: Provider(account="acme") for name in ("codex", "high")} | {"other": Provider()}
+    world = World(plan({"a": (), "b": task(provider="high"), "c": task(provider="other")}, shared))
+    world.retried("c", why=result("configuration", "no CLI", 1), uses_try=False).tick(5)
+    world.retried("a", why=result("auth", "401", 1), uses_try=False)
+    world.say(ev.ProviderStopped("codex", "401."), ev.ProviderStopped("high", "401."))
+    for name in ("codex", "high"):
+        found = ask(world, "a" if name == "codex" else "b")
+        assert found.sentence == (
+            f"Ready, but provider {name} is stopped: 401; log in to the provider, then resume it."
+        )
+        assert found.next == (f"daplug-supervise provider resume {name}",)
+    world.say(ev.HaltRequested("provider codex is stopped: 401", "provider"))
+    assert ask(world).sentence == (
+        "Halted by provider 0.0s ago, at 01:22:18Z: provider codex is stopped: 401; "
+        "log in to the provider, then resume it."
+    )
+    assert ask(world).next == (RESUME,)
+
+
+def test_pool_paused() -> None:
+    world = one().say(ev.ProviderPaused("codex", None, "lunch"))
+    sentence = "Ready, but provider codex is paused until a person resumes it: lunch."
+    assert said(ask(world)) == ("pool_paused", sentence, (RESUME_CODEX,))
+    world.say(ev.ProviderPaused("codex", world.at + 90000))
+    assert ask(world).sentence == (
+        "Ready, but provider codex is paused until 2026-11-22 02:22:03Z (in 1d 01h)."
+    )
+
+
+def test_each_wait_keeps_its_own_reason() -> None:
+    world = one().say(
+        ev.ProviderPaused("codex", T0 + 60, "lunch"), ev.ProviderRested("codex", T0 + 900, "429")
+    )
+    assert "is paused until 01:23:03Z (in 1m 00s): lunch" in ask(world).sentence
+    assert "rests until 01:37:03Z (in 14m 00s): 429" in ask(world.tick(60)).sentence
+
+
+def test_a_fallback_may_start_what_its_provider_cannot() -> None:
+    pools = {
+        "codex": Provider(fallback=("gemini", "spare")),
+        "gemini": Provider(parallel=1),
+        "spare": Provider(),
+    }
+    tasks = {"a": task(), "b": task(fallback=False), "g": task(provider="gemini")}
+    world = World(plan(tasks, pools)).say(ev.ProviderRested("codex", T0 + 60, "429"))
+    rests = "provider codex rests until 01:23:03Z (in 1m 00s): 429"
+    assert said(ask(world)) == ("ready", f"Ready: provider gemini starts it next, because {rests}.", ())
+    assert ask(world, "b").sentence == f"Ready, but {rests}; the task has fallback: false. {PATIENCE}"
+    world.begin("g").say(ev.ProviderPaused("spare"))
+    assert said(ask(world)) == (
+        "resting",
+        (
+            f"Ready, but {rests}; its fallback gemini is full (1 of 1 running); "
+            f"its fallback spare is paused until a person resumes it. {PATIENCE}"
+        ),
+        (),
+    )
+    world.say(ev.ProviderRested("gemini", T0 + 30))
+    assert ask(world).state == "resting"
+    world.say(ev.RunStarted(parallel=1), ev.ProviderResumed("spare"))
+    assert ask(world).sentence == "Ready, but the run is full (1 of 1 running)."
+
+
+def test_a_task_that_backs_off_waits_for_that_where_a_fallback_is_open() -> None:
+    pools = {"codex": Provider(fallback=("gemini",)), "gemini": Provider()}
+    world = World(plan({"a": (), "b": task(fallback=False)}, pools)).retried("a", wait=30)
+    world.retried("b", wait=30).say(ev.ProviderRested("codex", T0 + 600, "429"))
+    assert (ask(world).state, ask(world, "b").state) == ("backing_off", "resting")
+
+
+def test_what_is_at_work_may_use_up_the_budget() -> None:
+    world = World(plan({"a": (), "b": (), "c": ()}, budget=Budget(attempts=2))).retried("b").begin("c")
+    assert said(ask(world)) == (
+        "pool_full",
+        "Ready, but what is at work may use up the run's budget (1 of 2 tries spent, 1 at work).",
+        (),
+    )
+
+
+def test_a_spent_budget_says_to_run_the_edited_plan() -> None:
+    world = one().say(ev.HaltRequested("the run's budget is spent (tries: 2 of 2): raise it", "budget"))
+    assert ask(world).next == ("daplug-supervise run plan.yaml",)
+    world.run.source = "run-prompt"
+    assert ask(world).next == ("daplug-supervise run-prompt ... --budget ...",)
 
 
 def test_pool_full() -> None:
@@ -103,17 +193,18 @@ def test_the_run_is_full() -> None:
 
 
 def test_one_probe_at_a_time_after_an_outage() -> None:
-    world = (
-        World(plan({"a": (), "b": ()}))
-        .retried("b", why=result("outage", "503", 1), uses_try=False)
-        .begin("b")
-    )
-    assert world.run.pools["codex"].probing
+    world = World(plan({"a": (), "b": ()})).say(ev.ProviderRested("codex", T0 + 30, "503")).tick(30)
+    assert said(ask(world)) == ("ready", "Ready: provider codex starts it next.", ())
+    world.begin("b").tick(60)
     assert said(ask(world)) == (
         "pool_full",
-        "Ready, but after an outage provider codex takes one task at a time.",
+        (
+            "Ready, but provider codex was limited, and is tried with b first; "
+            "more follow when it works, 01:27:33Z at the latest."
+        ),
         (),
     )
+    assert ask(world.tick(240)).state == "ready"
 
 
 def test_halted() -> None:
