@@ -13,6 +13,7 @@ from msgspec import Struct, field
 
 from daplug_supervisor.core.bundle import Bundle, Command, Evidence
 from daplug_supervisor.core.events import Entry, Event
+from daplug_supervisor.core.health import Signs
 from daplug_supervisor.core.plan import Assignment
 from daplug_supervisor.core.results import Exit, Outcome
 
@@ -140,6 +141,10 @@ class Attached(Protocol):
         """Ask the shim to end the tree: TERM, grace, KILL. Asking twice kills at once."""
         ...
 
+    def signs(self) -> Signs | None:
+        """What the tree shows of its work at this moment; None if it cannot be seen. Called in a thread."""
+        ...
+
 
 class Gate(Protocol):
     """A shim that waits at its start gate. It ends by itself if the supervisor dies before opening it."""
@@ -201,7 +206,7 @@ class Worker(Protocol):
         ...
 
     def outcome(self, evidence: Evidence) -> Outcome:
-        """How the attempt ended. Called only if the tree ended by itself."""
+        """How the attempt ended. Called only if the tree ended by itself, or was ended for its silence."""
         ...
 
 

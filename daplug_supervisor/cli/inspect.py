@@ -12,7 +12,7 @@ from daplug_supervisor.cli.reading import choose, load_run, reading
 from daplug_supervisor.core.state import Run
 from daplug_supervisor.journal import wal
 from daplug_supervisor.supervisor.clock import clock_of
-from daplug_supervisor.workspace import room
+from daplug_supervisor.workspace import room, suspects
 
 _LOOK = 1.0
 """Seconds between looks at the journal when it is followed and nothing was seen to change."""
@@ -35,7 +35,9 @@ def status(run: str | None, *, as_json: bool, state_dir: Path | None) -> int:
     directory = options.directory(state_dir)
     found = load_run(directory, run)
     notices = (room.notice(str(directory.path)), wal.large(directory.journal))
-    view = status_of(found, now(found), directory.holder() is not None, [text for text in notices if text])
+    suspicious = suspects.read(directory.run(found.id))
+    said = [text for text in notices if text]
+    view = status_of(found, now(found), directory.holder() is not None, said, suspicious)
     print_data(view, status_text(view, width()), as_json=as_json)
     return 0
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import BinaryIO, get_args
+from typing import TYPE_CHECKING, BinaryIO, get_args
 
 import click
+from msgspec.structs import replace
 
 from daplug_supervisor.cli import options
 from daplug_supervisor.cli.inspect import now, wait_for_change
@@ -16,9 +17,17 @@ from daplug_supervisor.cli.reading import load_run
 from daplug_supervisor.core.commands import Verb, find_task
 from daplug_supervisor.core.machine import ACTIVE, Status
 from daplug_supervisor.core.secrets import Lines
+from daplug_supervisor.core.state import Run
 from daplug_supervisor.errors import NotPossibleError
 from daplug_supervisor.views.text import clean
-from daplug_supervisor.workspace.files import STDERR, STDOUT, open_output
+from daplug_supervisor.workspace import suspects
+from daplug_supervisor.workspace.files import STDERR, STDOUT, StateDirectory, open_output
+
+if TYPE_CHECKING:
+    from daplug_supervisor.workspace.changes import Work
+
+_LOOKS = 5.0
+"""Seconds that a look into a worktree may take."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -61,9 +70,25 @@ def show(name: str, *, run: str | None, as_json: bool, state_dir: Path | None) -
     found = load_run(directory, run)
     find_task(found, name)
     at = now(found)
-    detail = views.task_detail(found, name, at, directory.holder() is not None, os.environ)
+    live, suspicious = directory.holder() is not None, suspects.read(directory.run(found.id))
+    detail = views.task_detail(found, name, at, live, os.environ, suspicious, _work(directory, found, name))
     print_data(detail, views.task_text(detail, at, width()), as_json=as_json)
     return 0
+
+
+def _work(directory: StateDirectory, run: Run, name: str) -> Work | None:
+    """What is in the task's worktree now; None if it has none, or if that cannot be told at once."""
+    if not run.spec(name).worktree:
+        return None
+    from daplug_supervisor.supervisor.reports import owners  # noqa: PLC0415
+    from daplug_supervisor.workspace.changes import work_of  # noqa: PLC0415
+
+    of = {owner: task for owner, task in owners(directory, run).items() if task == name}
+    found = work_of(run.target, of, _LOOKS).get(name)
+    if found is None:
+        return None
+    files, uncommitted = (tuple(map(mask(), names)) for names in (found.files, found.uncommitted))
+    return replace(found, files=files, uncommitted=uncommitted)
 
 
 @task.command()
@@ -79,7 +104,14 @@ def why(name: str, *, run: str | None, as_json: bool, state_dir: Path | None) ->
     found = load_run(directory, run)
     find_task(found, name)
     live = directory.holder() is not None
-    answer = views.why(found, name, now(found), live=live, stop_file=directory.stop_requested())
+    answer = views.why(
+        found,
+        name,
+        now(found),
+        live=live,
+        stop_file=directory.stop_requested(),
+        suspects=suspects.read(directory.run(found.id)),
+    )
     print_data(answer, views.why_text(answer, width()), as_json=as_json)
     return 0
 
@@ -109,6 +141,8 @@ def logs(
     number = attempt or state.attempt.number
     folder = Path(directory.attempt(found.id, name, number))
     if not folder.is_dir():
+        if number <= state.attempt.number:
+            raise NotPossibleError(f"the files of attempt {number} of task {name} are gone (removed by gc?)")
         raise NotPossibleError(f"task {name} has no attempt {number} (latest: {state.attempt.number})")
     path = folder / (STDERR if stderr else STDOUT)
     if as_json:

@@ -13,9 +13,11 @@ import anyio
 import anyio.to_thread
 import msgspec
 
+from daplug_supervisor.core.health import Signs
 from daplug_supervisor.core.results import Exit, Lack
 from daplug_supervisor.ports import Identity
 from daplug_supervisor.processes import shim, tree
+from daplug_supervisor.processes.signs import look
 
 log = getLogger(__name__)
 
@@ -58,6 +60,10 @@ class Found:
             else:  # pragma: not on this platform
                 for number in STOPPING:
                     os.kill(self._identity.pid, number)
+
+    def signs(self) -> Signs | None:
+        """What the tree shows of its work at this moment."""
+        return look(self._identity)
 
 
 async def ended(identity: Identity) -> None:

@@ -11,10 +11,12 @@ import socket
 from collections.abc import Callable
 
 from daplug_supervisor.core.bundle import ATTEMPT_VARIABLE
+from daplug_supervisor.core.health import Signs
 from daplug_supervisor.core.results import Exit
 from daplug_supervisor.ports import Attached, Identity, Launch
 from daplug_supervisor.processes import shim
 from daplug_supervisor.processes.ends import STOPPING, read_exit, settle
+from daplug_supervisor.processes.signs import look
 
 
 class HeldShim:
@@ -142,3 +144,7 @@ class Launched:
         """Ask the shim to end the tree, if it has not told its end yet: then it may have another attempt already."""
         if self._record is None:
             self._shim.stop()
+
+    def signs(self) -> Signs | None:
+        """What the tree shows of its work at this moment."""
+        return look(self._shim.identity) if self._record is None else None

@@ -9,6 +9,7 @@ from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.secrets import Mask
 from daplug_supervisor.core.state import Run
 from daplug_supervisor.ports import Attached, Clock, Durable, Launcher, Worker
+from daplug_supervisor.supervisor.health import HealthCheck
 from daplug_supervisor.supervisor.notices import Notices
 from daplug_supervisor.workspace.files import StateDirectory
 
@@ -22,6 +23,7 @@ class Desk(Protocol):
     live: dict[tuple[str, str], Attached]
     stopping: bool
     notices: Notices
+    health: HealthCheck
     environ: Mapping[str, str]
     mask: Mask
 

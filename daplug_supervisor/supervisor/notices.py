@@ -33,6 +33,10 @@ class Notices:
             del self._lasting[about]
             self._say(f"{about}: all is well again after {self._clock.monotonic() - found[0]:.1f} s")
 
+    def forget(self, about: str) -> None:
+        """It does not last any more, and that need not be told."""
+        self._lasting.pop(about, None)
+
     def _say(self, text: str) -> None:
         log.warning("%s", text)
         self.listen(text)

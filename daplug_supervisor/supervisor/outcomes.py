@@ -18,8 +18,11 @@ from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind
 from daplug_supervisor.core.secrets import Mask
 from daplug_supervisor.core.state import Run, TaskState
 from daplug_supervisor.ports import ReadsLogs
+from daplug_supervisor.supervisor import setups
 from daplug_supervisor.supervisor.desk import Desk
 from daplug_supervisor.supervisor.preparation import UnpreparedError, blame
+from daplug_supervisor.views.text import duration
+from daplug_supervisor.workers.text import last_line
 from daplug_supervisor.workspace.files import STDERR, STDOUT, read_tail
 
 _TAIL = 64 << 10
@@ -34,6 +37,11 @@ _LACK_REST = 5.0
 _VARIABLE = re.compile(rb"\b[A-Z][A-Z0-9_]{3,99}\b")
 _MOST_MISSED = 3
 
+_NOT_ITS_FAULT = frozenset(
+    {OutcomeKind.RATE_LIMITED, OutcomeKind.QUOTA, OutcomeKind.OUTAGE, OutcomeKind.AUTH}
+)
+"""What the output of a CLI that hangs may say of its provider: some wait for the network, or a limit, for ever."""
+
 _MOST_LOGS = 8
 """Files beside its output that are read for an attempt."""
 
@@ -44,19 +52,40 @@ async def outcome_of(
     """What the end of an attempt is read as."""
     if not found.known and not found.stopped:
         return Outcome(OutcomeKind.LOST, "its process was gone, without an exit record")
-    timeout = bundle.spec.timeout
-    if found.stopped and timeout is not None and (found.stopped == "deadline" or found.seconds >= timeout):
-        return Outcome(OutcomeKind.TIMEOUT, f"not finished after {timeout:g} s")
-    if found.stopped and not (taken_back or await _goes_down(desk, run, task)):
-        return Outcome(OutcomeKind.LOST, "ended by a signal that the supervisor did not send")
+    if found.stopped == "silence":
+        return await _silent(desk, run, bundle, found)
     if found.stopped:
-        return Outcome(OutcomeKind.INTERRUPTED, "stopped before it had finished")
+        return await _stopped(desk, run, task, found, taken_back=taken_back)
     if found.error and found.lack:
         again = desk.clock.now() + _LACK_REST
         return Outcome(
             OutcomeKind.OUTAGE, f"too little room on this machine ({found.lack}): {found.error}"[:300], again
         )
-    return await _judged(desk, run, bundle, found)
+    end = setups.ended(bundle, found)
+    return end if isinstance(end, Outcome) else await _judged(desk, run, bundle, end)
+
+
+async def _stopped(desk: Desk, run: Run, task: TaskState, found: Exit, *, taken_back: bool) -> Outcome:
+    """An attempt that was made to end."""
+    timeout = run.spec(task.id).timeout
+    if timeout is not None and (found.stopped == "deadline" or found.seconds >= timeout):
+        return Outcome(OutcomeKind.TIMEOUT, f"not finished after {timeout:g} s")
+    if not (taken_back or await _goes_down(desk, run, task)):
+        return Outcome(OutcomeKind.LOST, "ended by a signal that the supervisor did not send")
+    return Outcome(OutcomeKind.INTERRUPTED, "stopped before it had finished")
+
+
+async def _silent(desk: Desk, run: Run, bundle: Bundle, found: Exit) -> Outcome:
+    """An attempt that hung. If its output says that its provider did, it is the provider's fault, and costs no try."""
+    read = await _judged(desk, run, bundle, found)
+    silence = (
+        f"no output, no changed file and no processor time for {duration(bundle.spec.idle_timeout or 0.0)}"
+    )
+    if read.kind in _NOT_ITS_FAULT:
+        return replace(read, detail=f"{read.detail}; {silence}")
+    last = [last_line(output) for output in await _output(bundle, _TAIL)]
+    said = next((line for line in last if line), "")
+    return Outcome(OutcomeKind.SILENT, f"{silence}; last line: {said}" if said else silence, usage=read.usage)
 
 
 async def _goes_down(desk: Desk, run: Run, task: TaskState) -> bool:
@@ -70,7 +99,7 @@ async def _goes_down(desk: Desk, run: Run, task: TaskState) -> bool:
 
 
 async def _judged(desk: Desk, run: Run, bundle: Bundle, found: Exit) -> Outcome:
-    """What its worker says of an attempt that ended by itself."""
+    """What its worker says of an attempt that ended by itself, or was silent."""
     worker = desk.worker(run, bundle.assignment.provider)
     try:
         wanted = worker.output_wanted if found.code == 0 else max(worker.output_wanted, _TAIL)

@@ -5,6 +5,9 @@ It enters at the step that the task's status names, so a first run and a restart
 
 from __future__ import annotations
 
+import math
+from typing import Literal
+
 import anyio
 from msgspec.structs import replace
 
@@ -58,7 +61,8 @@ async def _attempt(desk: Desk, run: Run, task: TaskState) -> None:
     try:
         if attempt is not None and attempt.pid:
             identity = Identity(attempt.pid, attempt.start, attempt.boot)
-            found = await _watch(desk, run, task, await desk.launcher.attach(identity, bundle.directory))
+            attached = await desk.launcher.attach(identity, bundle.directory)
+            found = await _watch(desk, run, task, attached, found_again=True)
             taken_back = found is not None
         if found is None:
             found = await _launch(desk, run, task, bundle)
@@ -99,9 +103,10 @@ async def _start(desk: Desk, run: Run, task: TaskState, bundle: Bundle) -> Exit:
     Raises:
         NoRoomError: what it needs could not be written.
     """
+    admin = ""
     if bundle.spec.worktree:
-        bundle = await in_worktree(bundle)
-    launch = prepare(desk, run, bundle)
+        bundle, admin = await in_worktree(bundle)
+    launch = prepare(desk, run, bundle, admin)
     try:
         gate = desk.launcher.idle() or await desk.launcher.reserve()
     except LaunchError as error:  # too many processes, say: there may be fewer in a while
@@ -134,33 +139,36 @@ def _spawned(task: TaskState, launch: Launch, shim: Identity) -> ev.AttemptSpawn
     return ev.AttemptSpawned(task.id, shim.pid, shim.start, shim.boot, launch.deadline)
 
 
-async def _watch(desk: Desk, run: Run, task: TaskState, attached: Attached) -> Exit | None:
-    """Wait for the end of a tree; at its deadline, have it stopped."""
+async def _watch(
+    desk: Desk, run: Run, task: TaskState, attached: Attached, *, found_again: bool = False
+) -> Exit | None:
+    """Wait for the end of a tree; at its deadline, or when it was silent for too long, have it stopped."""
     key = run.id, task.id
     desk.live[key] = attached
     if task.cancelling:
         attached.stop()
     try:
         deadline = task.attempt.deadline if task.attempt else None
-        if deadline is None:
+        left = math.inf if deadline is None else max(0.0, deadline - desk.clock.monotonic())
+        with (
+            anyio.move_on_after(left) as patience,
+            desk.health.over(run, task, attached, patience.cancel, found_again=found_again) as checked,
+        ):
             return await attached.wait()
-        try:
-            with anyio.fail_after(max(0.0, deadline - desk.clock.monotonic())):
-                return await attached.wait()
-        except TimeoutError:
-            attached.stop()
-        patience = run.spec(task.id).grace + _BACKSTOP
+        attached.stop()
+        why: Literal["silence", "deadline"] = "silence" if checked.silent else "deadline"
+        rest = run.spec(task.id).grace + _BACKSTOP
         while True:  # more than twice only if the agent can stop its shim
-            with anyio.move_on_after(patience):
-                return _late(desk, await attached.wait())
+            with anyio.move_on_after(rest):
+                return _late(desk, await attached.wait(), why)
             attached.stop()
-            patience = _BACKSTOP
+            rest = _BACKSTOP
     finally:
         desk.live.pop(key, None)
 
 
-def _late(desk: Desk, found: Exit | None) -> Exit | None:
-    """At the deadline shim and supervisor both stop the tree; whoever came first, it was the deadline."""
+def _late(desk: Desk, found: Exit | None, why: Literal["silence", "deadline"]) -> Exit | None:
+    """At the deadline shim and supervisor both stop the tree; whoever came first, that was why."""
     if found is None or not found.stopped or desk.stopping:
         return found
-    return replace(found, stopped="deadline")
+    return replace(found, stopped=why)

@@ -16,6 +16,7 @@ from daplug_supervisor import __version__
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.commands import Command
 from daplug_supervisor.core.environment import handed_on
+from daplug_supervisor.core.health import Rules
 from daplug_supervisor.core.machine import SATISFIED, Status
 from daplug_supervisor.core.plan import Plan
 from daplug_supervisor.core.secrets import Mask
@@ -36,6 +37,7 @@ from daplug_supervisor.supervisor import recovery
 from daplug_supervisor.supervisor.admission import Admission
 from daplug_supervisor.supervisor.clock import SystemClock
 from daplug_supervisor.supervisor.handle import Confirm, RunHandle
+from daplug_supervisor.supervisor.health import HealthCheck
 from daplug_supervisor.supervisor.inbox import remove, take, waiting, watch
 from daplug_supervisor.supervisor.notices import Notices
 from daplug_supervisor.supervisor.orders import Orders
@@ -61,6 +63,7 @@ class Supervisor:
             (`core.environment`) and what their plan names in `pass_env`; `os.environ` unless given.
         workers: workers by name, in place of those found by entry point.
         launcher, journal, clock, token: the plug-points, for tests.
+        health: how often running agents are looked at, and when one is told of as suspicious.
         inbox: take commands from other processes; False in virtual time, where there are no files to watch.
 
     Raises:
@@ -80,6 +83,7 @@ class Supervisor:
         journal: Journal | None = None,
         clock: Clock | None = None,
         token: Callable[[], str] | None = None,
+        health: Rules | None = None,
         inbox: bool = True,
     ) -> None:
         self.directory = StateDirectory(Path(state_dir) if state_dir is not None else Path.cwd() / NAME)
@@ -90,6 +94,7 @@ class Supervisor:
         self.live: dict[tuple[str, str], Attached] = {}
         self.stopping = False
         self.notices = Notices(self.clock)
+        self.health = HealthCheck(self.directory, self.clock, self.notices, health or Rules())
         self._ending: float | None = None
         self._journal: Journal = journal or SqliteJournal(self.directory.journal, tell=self._hear)
         self._admission = Admission(workers or {}, executor, self.environ)
@@ -124,6 +129,7 @@ class Supervisor:
         await self._tasks.__aenter__()
         self._tasks.start_soon(self._recorder.publish, name="publisher")
         self._scheduler.start(self._tasks)
+        self._tasks.start_soon(self.health.run, name="health")
         if self._inbox:
             self._tasks.start_soon(watch, self, name="inbox")
         return self
@@ -211,6 +217,7 @@ class Supervisor:
         if run is None and not fresh:
             run = await self._failed_before(plan)
         self._refuse_halted(run)
+        plan = self._admission.with_accounts(plan, where)
         self._admission.check(plan, where, source)
         if run is None:
             name = recovery.new_id(plan, self._marks)
@@ -255,7 +262,7 @@ class Supervisor:
         for one in found:
             self._admission.check_workers(one.plan, one.target)
             self.record(one.id, ev.Resumed("command"))
-        return [self._drive(one, sorted(one.only), parallel, None) for one in found]
+        return [self._drive(one, sorted(one.only), parallel or one.parallel, None) for one in found]
 
     def _refuse_halted(self, run: Run | None) -> None:
         """What a person halted goes on only when a person says so; other halts end with the next start."""

@@ -12,6 +12,7 @@ import anyio
 import anyio.lowlevel
 from msgspec.structs import replace
 
+from daplug_supervisor.core.health import Signs
 from daplug_supervisor.core.results import Exit
 from daplug_supervisor.errors import LaunchError
 from daplug_supervisor.ports import Attached, Gate, Identity, Launch
@@ -31,6 +32,7 @@ class Script:
 
     `seconds` is how long it takes by itself (`math.inf`: for ever), `exit` how it ends then; `after_term` is how
     long it goes on after it was asked to end (None: it does not listen, and is killed when its grace is over).
+    `works` is for how long it uses the processor; after that it hangs.
     """
 
     seconds: float = 1.0
@@ -38,6 +40,7 @@ class Script:
     after_term: float | None = 0.0
     stdout: bytes = b""
     stderr: bytes = b""
+    works: float = math.inf
 
 
 @dataclass(eq=False)
@@ -268,6 +271,14 @@ class _FakeAttached:
         else:
             process.end_by(now, Exit(-9, stopped="request", seconds=now - process.opened_at))
 
+    def signs(self) -> Signs | None:
+        """What the tree shows of its work at this moment."""
+        process, now = self._process, anyio.current_time()
+        if not process.lives(now):
+            return None
+        busy = min(now - process.opened_at, process.script.works)
+        return Signs({(process.identity.pid, process.identity.start): busy})
+
 
 class _Nobody:
     """An attempt whose shim is not there any more, or is somebody else's by now."""
@@ -282,6 +293,10 @@ class _Nobody:
 
     def stop(self) -> None:
         """Nothing is there to be stopped."""
+
+    def signs(self) -> Signs | None:
+        """Nothing is there to be seen."""
+        return None
 
 
 def _stop(process: FakeProcess, at: float, why: Literal["request", "deadline"]) -> None:
