@@ -47,7 +47,8 @@ FIELD_WORDS: dict[str, dict[str, str]] = {
         "require_diff": "Without a change to files nothing counts as complete.",
         "cwd": "Where it works, below the directory of the run.",
         "env": "Environment variables, added to those that are handed on.",
-        "estimate": "How long it may take; used for the critical path and thereby for the order of starts.",
+        "estimate": "How long it may take; used for the critical path and thereby for the order of starts. "
+        "Who is silent after twice as long is ended, unless `idle_timeout` says otherwise.",
         "owner": "For people.",
         "labels": "For people.",
     },

@@ -32,8 +32,9 @@ _LOOKS = 4
 Verdict = Literal["", "silent", "zombie", "overdue"]
 """What is wrong with an attempt that runs.
 
-silent: nothing for longer than its task allows; zombie: no sign of work for `Rules.zombie_after`; overdue: older than
-twice its estimate, and nothing that it writes has grown.
+silent: nothing for longer than its task allows or, where that does not say, after more than twice its estimate;
+zombie: no sign of work for `Rules.zombie_after`; overdue: older than twice its estimate, and nothing that it writes
+has grown.
 """
 
 
@@ -121,15 +122,14 @@ def verdict(health: Health, task: Task, rules: Rules) -> Verdict:
     """What is wrong with an attempt at its latest look."""
     at = health.look.at
     idle = at - health.sign
+    overdue = bool(task.estimate) and at - health.began > 2 * (task.estimate or 0.0)
     if task.idle_timeout and idle >= task.idle_timeout:
+        return "silent"
+    if overdue and task.idle_timeout is None and idle >= _quiet(task, rules):
         return "silent"
     if idle >= rules.zombie_after:
         return "zombie"
-    if task.estimate:
-        overdue = at - health.began > 2 * task.estimate
-        if overdue and at - health.grown >= _quiet(task, rules):
-            return "overdue"
-    return ""
+    return "overdue" if overdue and at - health.grown >= _quiet(task, rules) else ""
 
 
 def next_look(health: Health, task: Task, rules: Rules) -> float:

@@ -164,7 +164,7 @@ class HealthCheck:
         """Have ended what is silent. Tell once when something becomes suspicious, and once when it is no longer."""
         before, now = one.suspect, self._clock.now()
         if found == "silent":
-            log.warning("%s was silent for %g s, and is stopped", one.name, one.spec.idle_timeout)
+            log.warning("%s is silent, and is stopped", one.name)
             one.silent, one.due = True, math.inf
             one.call()
         if one.known is None or found in ("", "silent"):

@@ -78,9 +78,13 @@ async def _stopped(desk: Desk, run: Run, task: TaskState, found: Exit, *, taken_
 async def _silent(desk: Desk, run: Run, bundle: Bundle, found: Exit) -> Outcome:
     """An attempt that hung. If its output says that its provider did, it is the provider's fault, and costs no try."""
     read = await _judged(desk, run, bundle, found)
-    silence = (
-        f"no output, no changed file and no processor time for {duration(bundle.spec.idle_timeout or 0.0)}"
+    limit, estimate = bundle.spec.idle_timeout, bundle.spec.estimate or 0.0
+    long = (
+        f"for {duration(limit)}"
+        if limit
+        else f"lately, after more than twice its estimate of {duration(estimate)}"
     )
+    silence = f"no output, no changed file and no processor time {long}"
     if read.kind in _NOT_ITS_FAULT:
         return replace(read, detail=f"{read.detail}; {silence}")
     last = [last_line(output) for output in await _output(bundle, _TAIL)]

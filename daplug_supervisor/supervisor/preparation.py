@@ -7,7 +7,9 @@ import os
 from logging import getLogger
 from pathlib import Path
 
+import anyio
 import anyio.to_thread
+from anyio.lowlevel import RunVar
 from msgspec.structs import replace
 
 from daplug_supervisor.core.bundle import ATTEMPT_VARIABLE, Bundle
@@ -19,9 +21,14 @@ from daplug_supervisor.errors import StateDirectoryError, SupervisorError, Usage
 from daplug_supervisor.formats import prompts
 from daplug_supervisor.ports import Launch
 from daplug_supervisor.supervisor.desk import Desk
-from daplug_supervisor.workspace import bundles, git, room
+from daplug_supervisor.supervisor.setups import with_setup
+from daplug_supervisor.workspace import bundles, git, room, worktrees
 
 log = getLogger(__name__)
+
+_MAKERS = 8
+_makers: RunVar[anyio.CapacityLimiter] = RunVar("makers of worktrees")
+"""How many wait for a repository at once, in threads."""
 
 _TOLD = "\n\n## Earlier attempt\n\nAn earlier attempt at this task ended without success: {}\n"
 """Added to the prompt of a second try, so that it need not find out again what the first one did."""
@@ -65,31 +72,46 @@ def make_bundle(desk: Desk, run: Run, task: TaskState) -> Bundle:
     )
 
 
-async def in_worktree(bundle: Bundle) -> Bundle:
-    """The bundle, moved into the task's own worktree."""
-    owner, name = f"{bundle.directory.rpartition('/')[0]}", f"{bundle.run}-{bundle.task}"
+async def in_worktree(bundle: Bundle) -> tuple[Bundle, str]:
+    """The bundle, moved into the task's own worktree; and git's own directory for that.
 
-    def make() -> git.Worktree:
-        spec = bundle.spec
-        return git.worktree(
+    Raises:
+        UnpreparedError: there can be none.
+        NoRoomError: the disk is full.
+    """
+    spec = bundle.spec
+
+    def make() -> worktrees.Worktree:
+        owner, name = worktrees.owner_of(bundle.directory), f"{bundle.run}-{bundle.task}"
+        return worktrees.worktree(
             Path(bundle.target), owner=owner, name=name, base=spec.base, on_conflict=spec.on_conflict
         )
 
     try:
-        found = await anyio.to_thread.run_sync(make)
+        # They are made one at a time anyway, and the other threads have other things to do.
+        found = await anyio.to_thread.run_sync(make, limiter=_limiter())
     except git.ConflictError as error:
         raise UnpreparedError(OutcomeKind.CONFLICT, str(error)) from error
-    except git.NoRepositoryError as error:
+    except (git.NoRepositoryError, git.BaseError) as error:
         raise UnpreparedError(OutcomeKind.PLAN_ERROR, str(error)) from error
     except (git.GitError, OSError) as error:
         unless_full(error, bundle.target)
         raise UnpreparedError(OutcomeKind.CRASHED, str(error)) from error
-    cwd = f"{found.path}/{bundle.spec.cwd}" if bundle.spec.cwd else found.path
-    return replace(bundle, cwd=cwd, branch=found.branch)
+    cwd = f"{found.cwd}/{spec.cwd}" if spec.cwd else found.cwd
+    return replace(bundle, cwd=cwd, branch=found.branch), found.admin
 
 
-def prepare(desk: Desk, run: Run, bundle: Bundle) -> Launch:
-    """Write what the attempt reads, and say what is to be started."""
+def _limiter() -> anyio.CapacityLimiter:
+    """Of this event loop."""
+    try:
+        return _makers.get()
+    except LookupError:
+        _makers.set(anyio.CapacityLimiter(_MAKERS))
+        return _makers.get()
+
+
+def prepare(desk: Desk, run: Run, bundle: Bundle, admin: str = "") -> Launch:
+    """Write what the attempt reads, and say what is to be started. `admin`: of its worktree, as `in_worktree` says."""
     spec, provider_name = bundle.spec, bundle.assignment.provider
     provider = run.plan.providers[provider_name]
     try:
@@ -110,7 +132,7 @@ def prepare(desk: Desk, run: Run, bundle: Bundle) -> Launch:
     names = {"DAPLUG_RUN": run.id, "DAPLUG_TASK": bundle.task, ATTEMPT_VARIABLE: bundle.token}
     return Launch(
         directory=bundle.directory,
-        argv=command.argv,
+        argv=with_setup(bundle, command.argv, admin),
         cwd=command.cwd or bundle.cwd,
         env={
             **named(desk.environ, pass_env(run.plan, provider_name)),

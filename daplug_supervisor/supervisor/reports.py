@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -12,30 +13,41 @@ from daplug_supervisor.core.secrets import Mask
 from daplug_supervisor.core.state import Run
 from daplug_supervisor.views.report import Report, report, report_text
 from daplug_supervisor.views.text import harmless_json
+from daplug_supervisor.views.work import WorkLeft
 from daplug_supervisor.workspace.files import (
     STDERR,
     STDOUT,
     StateDirectory,
     make_private,
+    open_output,
     read_tail,
     sync_directory,
     write_atomically,
 )
+from daplug_supervisor.workspace.worktrees import owner_of
 
+_WORK = "work.json"
+_NONE_LEFT = WorkLeft()
+_LARGEST = 16 << 20
 _LINES = 5
 _BYTES = 8192
 _MOST_TASKS = 50
 
 
-def write_report(directory: StateDirectory, run: Run, now: float, mask: Mask) -> Report:
-    """Make the report of a run, write it as text and JSON, and return it.
+def write_report(
+    directory: StateDirectory, run: Run, now: float, mask: Mask, left: WorkLeft = _NONE_LEFT
+) -> Report:
+    """Make the report of a run, write it as text and JSON, and return it. `left`: what is left in worktrees.
 
     Raises:
         OSError: it could not be written.
     """
-    made = make_report(directory, run, now, mask)
     folder = directory.run(run.id)
     make_private(folder)
+    if left.worktrees or (folder / _WORK).exists():
+        told = mask.within(msgspec.to_builtins(left))  # agents name files as they like
+        write_atomically(folder / _WORK, harmless_json(msgspec.json.encode(told).decode()).encode() + b"\n")
+    made = make_report(directory, run, now, mask)
     document = harmless_json(msgspec.json.encode(made).decode())
     write_atomically(folder / "report.json", document.encode() + b"\n")
     write_atomically(folder / "report.txt", report_text(made).encode("utf-8", "replace") + b"\n")
@@ -45,7 +57,24 @@ def write_report(directory: StateDirectory, run: Run, now: float, mask: Mask) ->
 
 def make_report(directory: StateDirectory, run: Run, now: float, mask: Mask, *, live: bool = True) -> Report:
     """The report of a run, with the last lines of what failed."""
-    return report(run, now, tails=tails(directory, run, mask), live=live)
+    return report(run, now, tails=tails(directory, run, mask), left=work_then(directory, run), live=live)
+
+
+def owners(directory: StateDirectory, run: Run) -> dict[str, str]:
+    """Whose worktrees those of a run's tasks are (as `owner_of` says), and the tasks; empty if it has none."""
+    names = [name for name, spec in run.plan.tasks.items() if spec.worktree]
+    home = owner_of(f"{directory.run(run.id)}/1") if names else ""
+    return {f"{home}/{name}": name for name in names}
+
+
+def work_then(directory: StateDirectory, run: Run) -> WorkLeft:
+    """What was left in worktrees when the run came to its end or to a halt."""
+    over = run.finished_at is not None or (run.halt is not None and run.halt.halted_at is not None)
+    if over:
+        path = directory.run(run.id) / _WORK
+        with suppress(OSError, msgspec.MsgspecError, UnicodeDecodeError), open_output(path) as file:
+            return msgspec.json.decode(file.read(_LARGEST), type=WorkLeft)
+    return _NONE_LEFT
 
 
 def tails(directory: StateDirectory, run: Run, mask: Mask) -> Mapping[str, Sequence[str]]:

@@ -9,6 +9,7 @@ from logging import getLogger
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.decide import ConfirmHalt, Finish, RequestHalt, Start, decide, wake_at
@@ -16,9 +17,11 @@ from daplug_supervisor.core.machine import ACTIVE
 from daplug_supervisor.core.state import Run
 from daplug_supervisor.supervisor.desk import Desk
 from daplug_supervisor.supervisor.handle import Confirm, RunHandle
-from daplug_supervisor.supervisor.reports import make_report, write_report
+from daplug_supervisor.supervisor.reports import make_report, owners, write_report
 from daplug_supervisor.supervisor.slot import work
+from daplug_supervisor.views.work import WorkLeft, work_left
 from daplug_supervisor.workspace import room
+from daplug_supervisor.workspace.changes import Work, work_of
 
 log = getLogger(__name__)
 
@@ -30,6 +33,9 @@ _LOOK = 0.5
 
 _ROOM = "room on the disk"
 """What a full disk is told of as."""
+
+_LOOKS = 10.0
+"""Seconds that a look into all worktrees of a run may take."""
 
 _KEPT = 16
 """Finished runs that stay at hand, so that a person can still say something about them."""
@@ -170,9 +176,26 @@ class Scheduler:
         """The run has come to an end or to a halt: write the report, then say so."""
         run = handle.state
         self._desk.record(run.id, event)
-        now = self._desk.clock.now()
+        of = owners(self._desk.directory, run)
+        if of and self._tasks is not None:
+            self._tasks.start_soon(self._look, handle, of, name=f"worktrees of {run.id}")
+        else:
+            self._report(handle, WorkLeft())
+
+    async def _look(self, handle: RunHandle, of: dict[str, str]) -> None:
+        """Look into the worktrees of a run that is over, beside all else, then report."""
+        run, found = handle.state, dict[str, Work]()
         try:
-            made = write_report(self._desk.directory, run, now, self._desk.mask)
+            found = await anyio.to_thread.run_sync(work_of, run.target, of, _LOOKS, abandon_on_cancel=True)
+        except Exception:  # a report without it is better than none
+            log.exception("the worktrees of run %s could not be looked at", run.id)
+        if run.finished_at is not None or (run.halt is not None and run.halt.halted_at is not None):
+            self._report(handle, work_left(run, found))  # else it goes on already
+
+    def _report(self, handle: RunHandle, left: WorkLeft) -> None:
+        run, now = handle.state, self._desk.clock.now()
+        try:
+            made = write_report(self._desk.directory, run, now, self._desk.mask, left)
         except OSError as error:  # a full disk, say: what the run came to is in the journal all the same
             log.error("the report of run %s could not be written: %s", run.id, error)  # noqa: TRY400
             made = make_report(self._desk.directory, run, now, self._desk.mask)

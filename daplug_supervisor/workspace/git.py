@@ -11,6 +11,7 @@ import random
 import re
 import subprocess
 import time
+from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
 from threading import Timer
@@ -28,6 +29,7 @@ TASK_FILE = "TASK.md"
 held: Final[ContextVar[tuple[int, ...]]] = ContextVar("held", default=())
 """Locks that every git started here holds as well: if we are killed, they last until it has ended."""
 
+_GIT_DIR = "--git-dir="
 _PATIENCE = 300.0
 _TRIES = 12
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
@@ -101,12 +103,13 @@ def run(folder: str | Path, *arguments: str, index: str = "") -> str:
         time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 (so that two do not meet again)
         pause = min(2 * pause, _LONGEST_PAUSE)
     lines = said.strip().splitlines() or [f"exit code {done.returncode}"]
-    raise GitError(f"git {_verb(arguments)}: {lines[-1][:_MOST_SAID]}")
+    told = next((line for line in lines if line.startswith(("fatal: ", "error: "))), lines[-1])
+    raise GitError(f"git {_verb(arguments)}: {told[:_MOST_SAID]}")
 
 
 def inside(folder: str, *arguments: str) -> str:
     """As `run`, in a repository's own directory, or a worktree's in that."""
-    return run(folder, f"--git-dir={folder}", *arguments)
+    return run(folder, f"{_GIT_DIR}{folder}", *arguments)
 
 
 def asked(folder: str, *arguments: str) -> str:
@@ -119,7 +122,7 @@ def asked(folder: str, *arguments: str) -> str:
 
 def within(admin: str, path: str) -> tuple[str, ...]:
     """The words that have git work in a worktree, whatever an agent made of the link in it."""
-    return (f"--git-dir={admin}", f"--work-tree={path}")
+    return (f"{_GIT_DIR}{admin}", f"--work-tree={path}")
 
 
 def commit(folder: str, name: str) -> str:
@@ -147,6 +150,22 @@ def repository(target: str | Path) -> Repository:
     return Repository(top, own, common, prefix)
 
 
+def keep_out(repository: Repository, base: str = "HEAD") -> None:
+    """Keep worktrees, and the file that tells an agent its task, out of everything that git adds."""
+    wanted = [f"{FOLDER}/".encode()]
+    if not asked(repository.own, "ls-tree", base, TASK_FILE):
+        wanted.append(f"/{TASK_FILE}".encode())
+    exclude = Path(repository.common) / "info" / "exclude"
+    with suppress(OSError):
+        text = exclude.read_bytes() if exclude.exists() else b""
+        missing = [line for line in wanted if line not in text.splitlines()]
+        if missing:
+            exclude.parent.mkdir(exist_ok=True)
+            begin = b"" if not text or text.endswith(b"\n") else b"\n"
+            with exclude.open("ab") as file:
+                file.write(begin + b"\n".join(missing) + b"\n")
+
+
 def head(folder: str | Path, *arguments: str, most: int, patience: float) -> tuple[bytes, bool]:
     """The beginning of what git prints, and whether that is all.
 
@@ -170,9 +189,7 @@ def head(folder: str | Path, *arguments: str, most: int, patience: float) -> tup
     return data, True
 
 
-def _done(
-    folder: str | Path, arguments: tuple[str, ...], index: str
-) -> subprocess.CompletedProcess[bytes]:
+def _done(folder: str | Path, arguments: tuple[str, ...], index: str) -> subprocess.CompletedProcess[bytes]:
     with _started(folder, arguments, index, said=subprocess.PIPE) as process:
         try:
             out, said = process.communicate(timeout=_PATIENCE)
@@ -186,9 +203,18 @@ def _started(
     folder: str | Path, arguments: tuple[str, ...], index: str, said: int = subprocess.DEVNULL
 ) -> subprocess.Popen[bytes]:
     environ = {name: value for name, value in handed_on(os.environ).items() if not name.startswith("GIT_")}
-    environ |= {**_IDENTITY, "LC_ALL": "C.UTF-8", "LANGUAGE": "", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
+    environ |= {
+        **_IDENTITY,
+        "LC_ALL": "C.UTF-8",
+        "LANGUAGE": "",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_OPTIONAL_LOCKS": "0",
+    }
     if index:
         environ["GIT_INDEX_FILE"] = index
+    given = Path(next((word for word in arguments if word.startswith(_GIT_DIR)), "").removeprefix(_GIT_DIR))
+    if given.parent.name == "worktrees":  # what it says itself, an agent that may commit may have written
+        environ["GIT_COMMON_DIR"] = str(given.parent.parent)
     settings = [word for setting in _CONFIG for word in ("-c", setting)]
     try:
         return subprocess.Popen(
@@ -202,4 +228,7 @@ def _started(
 
 
 def _verb(arguments: tuple[str, ...]) -> str:
-    return next((word for word in arguments if not word.startswith("-")), "")
+    words = [
+        word for at, word in enumerate(arguments) if not (word.startswith("-") or arguments[at - 1] == "-c")
+    ]
+    return words[0] if words else ""

@@ -29,6 +29,7 @@ def ours(place: Place) -> Iterator[Path]:
     yield place.state
     yield from place.state.rglob("*")
     yield from (place.target / ".git").glob("daplug*")
+    yield from (place.target / ".git" / "daplug").rglob("*")
     yield from (place.target / ".git").glob("worktrees/*/daplug*")
 
 
@@ -59,7 +60,7 @@ def test_all_we_make_is_for_its_owner_alone(place: Place, umask: int, proof: Pro
     tasks = {
         "good": sh("echo secret; umask 000; echo x > made"),
         "bad": sh("echo secret >&2; exit 1", **once),
-        "tree": sh("true", worktree=True),
+        "tree": sh("true", worktree=True, setup=("echo", "secret")),
         "agent": Task(instructions="STUB: ok", provider="codex", loop=Loop(1), **once),
         "flood": sh("head -c 70000000 /dev/zero", **once),
         "held": sh(MARKING + HOLD),
@@ -86,7 +87,8 @@ def test_all_we_make_is_for_its_owner_alone(place: Place, umask: int, proof: Pro
         "lock",
         "report.json",
         "bundle.json",
-        "daplug-task",
+        "p-1-tree.json",
+        "daplug-setup",
         "supervisor.log",
         "inbox",
     } <= names

@@ -37,6 +37,7 @@ CALLS: dict[str, list[list[str]]] = {
     "check-halt": [[]],
     "halt-status": [[], ["--format", "json"]],
     "doctor": [[]],
+    "gc": [["--dry-run"]],
     "task list": [[], ["--ready"], ["--status", "failed"]],
     "task show": [[TASK]],
     "task why": [[TASK]],
@@ -44,6 +45,9 @@ CALLS: dict[str, list[list[str]]] = {
     "task retry": [["nosuch"]],
     "task skip": [["nosuch"]],
     "task cancel": [["nosuch"]],
+    "provider list": [[]],
+    "provider pause": [["nosuch"]],
+    "provider resume": [["nosuch"]],
 }
 """How each is called. A command that is not here has nobody who looks at what it prints."""
 

@@ -24,7 +24,7 @@ from daplug_supervisor import (
 )
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core import plan as plans
-from daplug_supervisor.workspace import git
+from daplug_supervisor.workspace.worktrees import worktree
 
 place = pytest.fixture(opened)
 
@@ -108,7 +108,7 @@ async def test_what_worktrees_need(place: Place) -> None:
 
 async def test_a_name_that_is_taken_makes_the_task_stuck(place: Place) -> None:
     repository(place)
-    git.worktree(place.target, owner="somebody", name="p-1-a")
+    worktree(place.target, owner="somebody", name="p-1-a")
     report = await ran(place, plan_of({"a": sh(MARKING, worktree=True)}))
     assert [(row.task, row.kind) for row in report.failures] == [("a", "conflict")]
     assert not place.lines()
@@ -116,9 +116,17 @@ async def test_a_name_that_is_taken_makes_the_task_stuck(place: Place) -> None:
     assert (await ran(place, reused)).counts["done"] == 1
 
 
-async def test_git_that_fails_is_tried_again(place: Place) -> None:
+async def test_a_base_that_is_not_there_is_the_plans_fault(place: Place) -> None:
     repository(place)
     report = await ran(place, plan_of({"a": sh("true", worktree=True, base="no-such-branch")}))
+    assert [(row.task, row.kind, row.attempts) for row in report.failures] == [("a", "plan_error", 1)]
+    assert "no-such-branch" in report.failures[0].detail
+
+
+async def test_git_that_fails_is_tried_again(place: Place) -> None:
+    repository(place)
+    (place.target / ".worktrees").write_text("in the way\n")
+    report = await ran(place, plan_of({"a": sh("true", worktree=True)}))
     assert [(row.task, row.kind, row.attempts) for row in report.failures] == [("a", "crashed", 3)]
 
 

@@ -125,6 +125,16 @@ def test_who_does_not_listen_either_is_killed_after_its_grace(tmp_path: Path) ->
     assert detail == "no output, no changed file and no processor time for 15m 00s"
 
 
+def test_after_twice_its_estimate_who_shows_nothing_is_ended_and_who_computes_is_not(tmp_path: Path) -> None:
+    night = Night(tmp_path, {"hangs": [HANGS, Script(60.0)], "works": [Script(9000.0)]})
+    night.live(plan_of("hangs", "works", estimate=1200.0))
+    first, second = night.ends("hangs")
+    assert (first[0], second[0]) == ("silent", "completed")
+    assert 2400.0 <= first[2] <= 2400.0 + LOOK
+    assert "twice its estimate of 20m" in night.task("hangs").past[0].result.outcome.detail
+    assert [kind for kind, _, _ in night.ends("works")] == ["completed"]
+
+
 def test_a_deadline_that_comes_first_counts(tmp_path: Path) -> None:
     night = Night(tmp_path, {"a": [HANGS]})
     night.live(plan_of("a", idle_timeout=IDLE, timeout=1000.0))
