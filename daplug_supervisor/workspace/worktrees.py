@@ -163,6 +163,11 @@ def _taken_over(found: Found, record: Record, wanted: Record) -> Found:
 
 
 def _made_anew(found: Found, wanted: Record) -> Found:
+    forgotten = not (found.admin or found.free or found.empty or Path(found.place.path).is_symlink())
+    if (
+        forgotten and found.record is not None
+    ):  # ours, but git knows no more of it: what is in it can be saved still
+        found = _relinked(found, found.record)
     reason = why_not(found)
     if reason:
         raise ConflictError(f"{reason}, so it is not removed")

@@ -291,6 +291,16 @@ def test_killed_in_the_middle_of_making_one_the_next_try_makes_it(
     assert [path.name for path in (repository / ".git" / "worktrees").iterdir()] == ["run-a"]
 
 
+def test_what_git_has_forgotten_is_saved_before_it_is_removed(repository: Path) -> None:
+    path = Path(made(repository).path)
+    write(path, "notes", "of the first")
+    (path / ".git").unlink()
+    git(repository, "worktree", "prune")
+    assert made(repository, "run/other", on_conflict="remove").path == str(path)
+    assert not (path / "notes").exists()
+    assert reachable(repository, "of the first")
+
+
 def test_killed_at_any_moment_nothing_uncommitted_is_lost(repository: Path) -> None:
     """Owners take a worktree from each other by `remove`, are killed at it, and agents spoil what they can."""
     chosen = random.Random(4)

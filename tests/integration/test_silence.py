@@ -10,7 +10,7 @@ import pytest
 from cli import MARKING, Place, ended, kill, opened, plan_of, reached, sh, until
 from msgspec.structs import replace
 
-from daplug_supervisor import Provider, Supervisor, Task
+from daplug_supervisor import Provider, Retry, Supervisor, Task
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.health import Rules, Signs
 from daplug_supervisor.core.machine import Status
@@ -58,8 +58,8 @@ async def test_who_hangs_is_ended_and_who_works_in_silence_is_left_alone(place: 
     for name in tasks:
         (place.target / name).mkdir()
     tasks = {name: replace(task, cwd=name) for name, task in tasks.items()}
-    providers = {"p": Provider(worker="command", parallel=7), "q": Provider(worker="command")}
-    tasks["hangs"] = replace(tasks["hangs"], provider="q")  # which may be given a rest, for it did not answer
+    providers = {"p": Provider(worker="command", parallel=7)}
+    tasks["hangs"] = replace(tasks["hangs"], retry=Retry(attempts=1))
     async with Supervisor(place.state) as supervisor:
         handle = await supervisor.submit(plan_of(tasks, providers))
         state = handle.state
@@ -72,7 +72,7 @@ async def test_who_hangs_is_ended_and_who_works_in_silence_is_left_alone(place: 
     assert silent.outcome.detail == (
         f"no output, no changed file and no processor time for {PATIENT}s; last line: Thinking\\x1b[2J..."
     )
-    assert place.task("hangs").status is Status.PENDING
+    assert place.task("hangs").status is Status.FAILED
     place.nothing_left()
 
 
@@ -91,7 +91,7 @@ async def test_changes_of_another_who_works_in_the_same_place_keep_nobody_alive(
 def test_over_a_killed_supervisor_silence_goes_on(place: Place) -> None:
     plan = plan_of(
         {
-            "hangs": sh(MARKING + "sleep 1000", idle_timeout=IDLE),
+            "hangs": sh(MARKING + "sleep 1000", idle_timeout=IDLE, retry=Retry(attempts=1)),
             "works": sh(MARKING + "until [ -e go ]; do :; done", idle_timeout=IDLE),
         }
     )

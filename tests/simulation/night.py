@@ -94,7 +94,7 @@ def make_night(seed: int) -> Night:
     tasks = make_tasks(chance)
     providers = {
         name: Provider(
-            worker="command",
+            worker="agent",
             parallel=slots,
             fallback=FALLBACK.get(name, ()),
             account=ACCOUNT.get(name),

@@ -195,7 +195,7 @@ class Simulation:
             journal=self.journal,
             clock=self.clock,
             token=self.token,
-            workers={"command": CodeWorker()},
+            workers={"command": CodeWorker(), "agent": CodeWorker()},
         )
         made.append(supervisor)
         async with supervisor, anyio.create_task_group() as tasks:

@@ -166,7 +166,7 @@ def small_night() -> Night:
     tasks["e"] = structs.replace(tasks["e"], retry=Retry(attempts=2))
     providers = {
         name: Provider(
-            worker="command",
+            worker="agent",
             parallel=2,
             fallback=fallback,
             account=ACCOUNT.get(name),
@@ -216,7 +216,7 @@ def test_killed_at_every_step_no_limit_is_forgotten_and_no_try_is_lost(
 
 def one_provider(*spells: Spell, slots: int = 1, seconds: float = 600.0, count: int = 3) -> Night:
     tasks = {f"t{number}": Task(command=("true",), provider="codex") for number in range(count)}
-    plan = Plan("night", tasks, {"codex": Provider(worker="command", parallel=slots)})
+    plan = Plan("night", tasks, {"codex": Provider(worker="agent", parallel=slots)})
     return Night(plan, {name: Work(seconds) for name in tasks}, Weather(spells))
 
 

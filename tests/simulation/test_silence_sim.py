@@ -40,7 +40,7 @@ Durable = list[tuple[int, str, float, bytes]]
 def plan_of(*names: str, **more: Any) -> Plan:
     task = Task(command=("agent",), provider="p", grace=5.0, retry=Retry(attempts=2, backoff=10.0), **more)
     tasks = {name: structs.replace(task, command=(name,)) for name in names}
-    return Plan("p", tasks, {"p": Provider(worker="command", parallel=8)})
+    return Plan("p", tasks, {"p": Provider(worker="agent", parallel=8)})
 
 
 class Reader(CodeWorker):
@@ -80,7 +80,7 @@ class Night:
         async def main() -> None:
             async with Supervisor(
                 self.directory, environ={}, launcher=FakeLauncher(self.world), journal=FaultyJournal(self.durable),
-                clock=VirtualClock(loop), workers={"command": Reader()}, health=RULES, inbox=False,
+                clock=VirtualClock(loop), workers={"agent": Reader()}, health=RULES, inbox=False,
             ) as supervisor:  # fmt: skip
                 supervisor.notices.listen = lambda text: self.said.append((loop.time(), text))
                 handle = await supervisor.submit(plan)
