@@ -35,7 +35,7 @@ check: $(VENV)/installed-all  ## lint, format, types, layers
 	$(BIN)/lint-imports
 
 e2e: $(VENV)/installed-all  ## drive the real provider CLIs (from npm) against a mock model (up to 6 minutes)
-	$(BIN)/pytest -q -n $(JOBS) tests/e2e --e2e
+	$(BIN)/pytest -q -n $$((2 * $(JOBS))) --dist loadgroup tests/e2e --e2e
 
 sweep: $(VENV)/installed-all  ## inject every fault of docs/promises.toml, in full (up to 45 minutes)
 	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -q -n $(JOBS) --dist worksteal -m "promise and not soak" --sweep --sweep-to=docs/sweep.json

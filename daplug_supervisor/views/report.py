@@ -280,7 +280,7 @@ def report_text(full: Report, width: int = 80) -> str:
     sections = {
         "Halt": _halt_lines(full.halt, width),
         "Failures": _failure_lines(full, width),
-        **works.sections(works.WorkLeft(full.worktrees, full.overlaps), width),
+        **works.sections(works.WorkLeft(full.worktrees, full.overlaps), width, full.target),
         **claims.sections(full.said, width),
         "Numbers": _number_lines(full, width),
         "Next": [f"  {clean(line)}" for line in full.next],

@@ -214,7 +214,13 @@ def most_used(tasks: Mapping[str, Used]) -> list[tuple[str, str]]:
     """The tasks that used most tokens or, where those are unknown, money; with what they used."""
     told = [name for name, used in tasks.items() if known(used)]
     told.sort(key=lambda name: (-(tasks[name].tokens or 0), -(tasks[name].cost or 0.0)))
-    return [(name, used_words(tasks[name])) for name in told[:_MOST]]
+    return [(name, _briefly(tasks[name])) for name in told[:_MOST]]
+
+
+def _briefly(used: Used) -> str:
+    """What is known of it."""
+    tokens = "" if used.tokens is None else f"{used.tokens:,} tokens"
+    return ", ".join(filter(None, (tokens, "" if used.cost is None else money(used.cost))))
 
 
 def _tries(count: int) -> str:

@@ -102,10 +102,12 @@ def overlaps(works: Mapping[str, WorkLike]) -> tuple[Overlap, ...]:
     )
 
 
-def sections(left: WorkLeft, width: int) -> dict[str, list[str]]:
-    """The parts of a report for people."""
+def sections(left: WorkLeft, width: int, target: str = "") -> dict[str, list[str]]:
+    """The parts of a report for people; paths are shown from `target` on."""
     uncommitted = [
-        f"{row.task} ({row.status}): {uncommitted_words(row)}" for row in left.worktrees if row.uncommitted
+        f"{row.task} ({row.status}): {_files(row.files, row.uncommitted)} in {row.path.removeprefix(f'{target}/')}"
+        for row in left.worktrees
+        if row.uncommitted
     ]
     same = [f"{listing(row.tasks, 8)}: {_files(row.files, row.count)}" for row in left.overlaps]
     return {

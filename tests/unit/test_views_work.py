@@ -12,7 +12,7 @@ from daplug_supervisor.workspace.changes import Work
 
 
 def work(*files: str, uncommitted: tuple[str, ...] = (), commits: int = 1) -> Work:
-    return Work("/repo/.worktrees/x", "daplug/x", commits, files, uncommitted)
+    return Work("/target/.worktrees/x", "daplug/x", commits, files, uncommitted)
 
 
 def world() -> World:
@@ -56,7 +56,7 @@ def test_a_report_shows_it() -> None:
     assert (
         """
 Uncommitted work in worktrees
-  two (failed): 2 files in /repo/.worktrees/x: src/1.py, odd\\x1b[31m
+  two (failed): src/1.py, odd\\x1b[31m in .worktrees/x
 
 Files that several tasks have changed
   one and two: src/0.py, src/1.py, src/2.py, src/3.py and 2 more
