@@ -44,7 +44,7 @@ FIELD_WORDS: dict[str, dict[str, str]] = {
         "setup": "A program and its arguments that gets the task's directory ready before its agent starts.",
         "setup_timeout": "For `setup`, inside the time of the attempt.",
         "sandbox": "daplug's sandbox around the agent, or one of its profiles.",
-        "require_diff": "Without a change to files nothing counts as complete.",
+        "require_diff": "Without a change to files nothing counts as complete; needs a git repository.",
         "cwd": "Where it works, below the directory of the run.",
         "env": "Environment variables, added to those that are handed on.",
         "estimate": "How long it may take; used for the critical path and thereby for the order of starts. "

@@ -18,7 +18,7 @@ from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind
 from daplug_supervisor.core.secrets import Mask
 from daplug_supervisor.core.state import Run, TaskState
 from daplug_supervisor.ports import ReadsLogs
-from daplug_supervisor.supervisor import setups
+from daplug_supervisor.supervisor import differences, setups
 from daplug_supervisor.supervisor.desk import Desk
 from daplug_supervisor.supervisor.preparation import UnpreparedError, blame
 from daplug_supervisor.views.text import duration
@@ -62,7 +62,9 @@ async def outcome_of(
             OutcomeKind.OUTAGE, f"too little room on this machine ({found.lack}): {found.error}"[:300], again
         )
     end = setups.ended(bundle, found)
-    return end if isinstance(end, Outcome) else await _judged(desk, run, bundle, end)
+    if isinstance(end, Outcome):
+        return end
+    return await differences.doubted(bundle, await _judged(desk, run, bundle, end))
 
 
 async def _stopped(desk: Desk, run: Run, task: TaskState, found: Exit, *, taken_back: bool) -> Outcome:

@@ -19,6 +19,7 @@ from daplug_supervisor.core.retry import after_attempt
 from daplug_supervisor.core.state import Run, TaskState
 from daplug_supervisor.errors import LaunchError
 from daplug_supervisor.ports import Attached, Identity, Launch
+from daplug_supervisor.supervisor import differences
 from daplug_supervisor.supervisor.desk import Desk
 from daplug_supervisor.supervisor.outcomes import masked, outcome_of
 from daplug_supervisor.supervisor.preparation import (
@@ -107,6 +108,7 @@ async def _start(desk: Desk, run: Run, task: TaskState, bundle: Bundle) -> Exit:
     if bundle.spec.worktree:
         bundle, admin = await in_worktree(bundle)
     launch = prepare(desk, run, bundle, admin)
+    await differences.remember(bundle)
     try:
         gate = desk.launcher.idle() or await desk.launcher.reserve()
     except LaunchError as error:  # too many processes, say: there may be fewer in a while

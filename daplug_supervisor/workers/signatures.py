@@ -108,6 +108,10 @@ SIGNATURES: Final[dict[str, tuple[Signature, ...]]] = {
             r"Cannot connect to API|Unable to connect|socket connection was closed", _OUTAGE, _UNREACHED
         ),
         Signature(r"[Tt]imed out|stream (ended|stalled|closed)", _OUTAGE, _UNREACHED),
+        # Where it was never run before, two that start at once are in each other's way.
+        Signature(
+            r"Unexpected error\s+(database is locked|Failed query)", _OUTAGE, "opencode's database is in use"
+        ),
     ),
     "gemini": (
         # It calls a fault of the provider's a quota error, too.
@@ -147,6 +151,7 @@ SIGNATURES: Final[dict[str, tuple[Signature, ...]]] = {
         Signature(r"API Error:? \(?5\d\d\b|\"api_error_status\": 5\d\d\b|Overloaded", _OUTAGE, _DOWN),
         Signature(r"Unable to connect to API|API Error: (Connection|Request timed out)", _OUTAGE, _UNREACHED),
         Signature(r"API Error: .{0,60}(ECONN|ENOTFOUND|EAI_AGAIN|fetch failed|socket)", _OUTAGE, _UNREACHED),
+        Signature(r"API Error: .{0,60}empty or malformed response", _OUTAGE, _DOWN),
     ),
     EXECUTOR: (
         Signature(r"Argument list too long", _PLAN, "the prompt is too long for this CLI"),
@@ -202,7 +207,7 @@ class _Speech(NamedTuple):
 
 _SPEECH: Final[dict[str, _Speech]] = {
     "codex": _Speech(re.compile(r"(?i)error[: ]"), 12),
-    "opencode": _Speech(re.compile(r"(?i)(\x1b\[[0-9;]*m)*error: "), 12),
+    "opencode": _Speech(re.compile(r"(?i)(\x1b\[[0-9;]*m)*error: "), 30),
     "gemini": _Speech(
         re.compile(
             r"Error when talking|\[API Error|\[?ERROR|_ApiError|\w+Error: |Please set|Invalid auth|Unknown arg"
