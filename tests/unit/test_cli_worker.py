@@ -525,3 +525,15 @@ def test_every_shorthand_is_of_a_cli_that_is_there() -> None:
     for name, model in SHORTHANDS.items():
         assert choose(agent(name)).problem == ""
         assert model.cli in CLIS
+
+
+def test_the_exact_time_of_a_limit_counts_where_the_words_name_the_minute() -> None:
+    limit = {"status": "rejected", "resetsAt": NOW + 90}
+    said = "You've hit your session limit · resets 9:11am (UTC)"
+    found = outcome(
+        "claude",
+        {"type": "rate_limit_event", "rate_limit_info": limit},
+        {"type": "result", "subtype": "success", "is_error": True, "api_error_status": 429, "result": said},
+        code=1,
+    )
+    assert (found.kind, found.retry_at) == ("quota", NOW + 90)

@@ -293,6 +293,11 @@ def test_an_agent_s_words_in_a_log_are_no_error_of_the_cli() -> None:
         # github.com/Wei-Shaw/claude-relay-service/issues/56
         ("claude", ('API Error (429 {"type":"error","error":{"type":"rate_limit_error","message":"This request would '
                    'exceed your account\'s rate limit. Please try again later."}})'), "rate_limited"),
+        # seen: an answer that was cut off; two that began at once in a new home
+        ("claude", ("API Error: API returned an empty or malformed response (HTTP 200) — check for a proxy or gateway "
+                    "intercepting the request"), "outage"),
+        ("opencode", "\x1b[91m\x1b[1mError: \x1b[0mUnexpected error\n\ndatabase is locked", "outage"),
+        ("opencode", "Error: Unexpected error\n\nFailed query: \n  CREATE TABLE `workspace` (\nparams: ", "outage"),
         # github.com/google-gemini/gemini-cli/issues/22107, 25103, 22643, 6962, 14889
         ("gemini", "You have exhausted your capacity on this model. Your quota will reset after 5s.", "rate_limited"),
         ("gemini", ("[Backend Error] You have exhausted your capacity on this model. Your quota will reset after "
