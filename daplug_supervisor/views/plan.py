@@ -13,6 +13,7 @@ from daplug_supervisor.core.plan import LOCAL, Assignment, Budget, Plan, Provide
 from daplug_supervisor.views.derived import label, tasks_word
 from daplug_supervisor.views.text import clean, columns, duration, facts, listing, number, table, wrap
 from daplug_supervisor.views.usage import limits_words
+from daplug_supervisor.workers.executor import GIVE_LEAVE, NO_LEAVE, without_leave
 
 MOST_SHOWN = 20
 _MOST_BOTTLENECKS = 3
@@ -187,6 +188,20 @@ def _warnings(plan: Plan) -> Iterator[str]:
         if name not in used | reserve and name != LOCAL:
             yield f"provider {name} is not used"
     yield from _uncounted(plan)
+    yield from _without_leave(plan)
+
+
+def _without_leave(plan: Plan) -> Iterator[str]:
+    """Tasks of which only the agent's word would be known."""
+    found = []
+    for name, spec in plan.tasks.items():
+        provider = plan.providers[spec.provider or ""]
+        chosen = assignment(plan, spec, spec.provider or "")
+        doubtful = provider.worker == "executor" and spec.command is None and not spec.require_diff
+        if doubtful and without_leave(chosen.model, chosen.cli, spec, provider.options):
+            found.append(name)
+    if found:
+        yield f"{listing(found)}: {NO_LEAVE}; {GIVE_LEAVE}"
 
 
 def _uncounted(plan: Plan) -> Iterator[str]:

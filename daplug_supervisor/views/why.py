@@ -181,7 +181,9 @@ def _waiting(run: Run, task: TaskState, now: float) -> str:
     begun = "no supervisor drives the run" if run.starts else "the run has not been started"
     if task.not_before > now:
         return f"Backing off until {at_clock(task.not_before, now)}, {_tried(run, task)}; {begun}."
-    return f"Ready, but {begun}."
+    pool = run.pools[task.provider]
+    closed = f"; and provider {pool.name} {pool_words(run, pool, now)}" if pool.closed(now) else ""
+    return f"Ready, but {begun}{closed}."
 
 
 def _not_selected(run: Run, _task: TaskState, _now: float) -> str:

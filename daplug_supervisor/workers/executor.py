@@ -12,20 +12,28 @@ import sys
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from daplug_supervisor.core.bundle import ATTEMPT_VARIABLE, Bundle, Command, Evidence
+from daplug_supervisor.core.results import OutcomeKind
 from daplug_supervisor.errors import UsageError
 from daplug_supervisor.workers import executor_output, locate, zones
 from daplug_supervisor.workers.registered import Registered
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from daplug_supervisor.core.plan import Assignment
+    from daplug_supervisor.core.plan import Assignment, Task
     from daplug_supervisor.core.results import Outcome
     from daplug_supervisor.workers.settings import Settings
 
 SANDBOX_OPTIONS = ("sandbox_type", "sandbox_workspace", "sandbox_net")
 """What a provider's `options` may say of daplug's sandbox, beside `dangerously_bypass_permissions`."""
+
+NO_LEAVE = "daplug gives claude no leave to write files here, and it says that it is done all the same"
+GIVE_LEAVE = "say `sandbox: true`, or `worker: cli` for its provider, or `require_diff: true` to have us look"
+_CLAUDE_CLIS = frozenset({"claude", "cc", "claudecode"})
+_CLAUDE_MODELS = frozenset({"claude", "fable"})
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 _TASK_LENGTH = 43
@@ -92,8 +100,15 @@ class ExecutorWorker:
         )
 
     def outcome(self, evidence: Evidence) -> Outcome:
-        """What the executor's exit code and JSON document say."""
-        return executor_output.read(evidence, zones.local(evidence.bundle.spec.env.get("TZ") or self._zone))
+        """What the executor's exit code and JSON document say. An agent that may not write is not believed."""
+        bundle = evidence.bundle
+        found = executor_output.read(evidence, zones.local(bundle.spec.env.get("TZ") or self._zone))
+        chosen, spec = bundle.assignment, bundle.spec
+        if found.kind is not OutcomeKind.COMPLETED or spec.require_diff:
+            return found
+        if not without_leave(chosen.model, chosen.cli, spec, bundle.options):
+            return found
+        return replace(found, kind=OutcomeKind.UNVERIFIED, detail=f"{NO_LEAVE}: {GIVE_LEAVE}")
 
     def logs(self, evidence: Evidence) -> Sequence[str]:
         """The logs of the loop's iterations: only there it says why a CLI failed."""
@@ -102,6 +117,12 @@ class ExecutorWorker:
     def account(self, chosen: Assignment) -> str:
         """The CLI that daplug runs this model with, and the provider behind the model."""
         return self._registered.account(chosen)
+
+
+def without_leave(model: str, cli: str | None, spec: Task, options: Mapping[str, object]) -> bool:
+    """Whether daplug starts claude in a mode that denies it every tool that writes; it says "done" all the same."""
+    claude = cli in _CLAUDE_CLIS if cli else model.startswith("cc-") or model in _CLAUDE_MODELS
+    return claude and not spec.sandbox and not options.get("dangerously_bypass_permissions")
 
 
 def attempt_id(bundle: Bundle) -> str:

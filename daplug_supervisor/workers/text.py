@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 
 from daplug_supervisor.core.results import Exit
@@ -12,15 +13,19 @@ LIMIT = 300
 
 _TAIL = 64 << 10
 
+_COLOURS = re.compile(r"\x1b\[[0-9;]{0,30}m")
+"""They only colour what they stand between; to be shown as escapes they are too many."""
+
 
 def one_line(text: str, limit: int = LIMIT) -> str:
     """`text` as one printable line of at most `limit` characters.
 
     White space is folded; every other character that a terminal might act on is written as an escape, so that
-    nobody can hide or forge text with colours, cursor moves or a change of writing direction.
+    nobody can hide or forge text with cursor moves or a change of writing direction. Colours are left out.
     """
     # Cut first: a text of many megabytes is not worth escaping whole.
-    folded = " ".join(text.lstrip()[: 8 * limit].split())
+    plain = _COLOURS.sub("", text.lstrip()[: 8 * limit])
+    folded = " ".join(plain.split())
     line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in folded)
     return line if len(line) <= limit else line[: limit - 1] + "…"
 

@@ -81,9 +81,11 @@ def test_killed_while_it_is_at_work(world: World, cli: str) -> None:
 
 
 @pytest.mark.promise("P31")
-def test_claude_that_was_denied_its_tools_is_not_done(world: World) -> None:
+@pytest.mark.parametrize("require_diff", [False, True])
+def test_claude_that_was_denied_its_tools_is_not_done(world: World, *, require_diff: bool) -> None:
     """daplug starts cc-sonnet so that it may not write; it says that it is done, and prints the marker."""
-    made = world.plan({"a": "claude"}, providers={"claude": POOLS["claude"]}, loop=Loop(1), require_diff=True)
+    pools = {"claude": POOLS["claude"]}
+    made = world.plan({"a": "claude"}, providers=pools, loop=Loop(1), require_diff=require_diff)
     ran = world.run("run", world.place.write(made))
     world.show("daplug: its tools are denied", "claude")
     assert world.written("a") == []

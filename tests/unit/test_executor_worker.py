@@ -298,7 +298,7 @@ def test_the_claim_is_kept_small_and_printable() -> None:
         "completed",
         *[(0, None)] * 50,
         suggested_next_steps=[
-            {"text": "deploy\x1b[31m it\n", "source_iteration": 1},
+            {"text": "deploy\x1b[2J\x1b[1;31m it\n", "source_iteration": 1},
             "plain",
             3,
             {"text": None},
@@ -315,7 +315,7 @@ def test_the_claim_is_kept_small_and_printable() -> None:
     assert claim["state_file"] == "/home/me/state.json"
     assert claim["loop_log"] == ""
     assert claim["log_files"] == [f"/home/me/{n}.log" for n in range(31, 51)]
-    assert claim["suggested_next_steps"] == [r"deploy\x1b[31m it", "plain"] * 5
+    assert claim["suggested_next_steps"] == [r"deploy\x1b[2J it", "plain"] * 5
     assert claim["original_checkout_warnings"] == ["a", *["b"] * 18]
     assert outcome(loop("stalled", suggested_next_steps="no list")).claim is not None
 
@@ -588,3 +588,33 @@ def test_the_model_claude_without_a_cli_is_a_problem(worker: ExecutorWorker) -> 
     (problem,) = worker.problems([agent("claude"), agent("claude"), agent("claude", "claude")])
     assert problem.startswith("provider claude: the model 'claude' runs only inside a Claude session")
     assert "`cli: claude`" in problem
+
+
+LEAVE = {"dangerously_bypass_permissions": True}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "spec", "options", "kind"),
+    [
+        (agent("cc-sonnet"), Task(prompt="1"), {}, OutcomeKind.UNVERIFIED),
+        (agent("fable"), Task(prompt="1"), {}, OutcomeKind.UNVERIFIED),
+        (agent("claude", "claude"), Task(prompt="1"), {}, OutcomeKind.UNVERIFIED),
+        (agent("cc-opus"), Task(prompt="1", sandbox=True), {}, OutcomeKind.COMPLETED),
+        (agent("cc-opus"), Task(prompt="1", require_diff=True), {}, OutcomeKind.COMPLETED),
+        (agent("cc-opus"), Task(prompt="1"), LEAVE, OutcomeKind.COMPLETED),
+        (agent("glm5", "codex"), Task(prompt="1"), {}, OutcomeKind.COMPLETED),
+        (agent("codex"), Task(prompt="1"), {}, OutcomeKind.COMPLETED),
+    ],
+)
+def test_an_agent_that_may_not_write_is_not_believed(
+    worker: ExecutorWorker, chosen: Assignment, spec: Task, options: dict[str, object], kind: OutcomeKind
+) -> None:
+    said = json.dumps(loop("completed", (0, None)), indent=2).encode()
+    found = worker.outcome(Evidence(bundle(chosen, spec=spec, options=options), Exit(0), said))
+    assert found.kind is kind
+    assert ("gives claude no leave to write" in found.detail) == (kind is OutcomeKind.UNVERIFIED)
+
+
+def test_what_fails_without_leave_is_told_as_ever(worker: ExecutorWorker) -> None:
+    said = json.dumps(loop("blocked", (0, "a")), indent=2).encode()
+    assert worker.outcome(Evidence(bundle(agent("cc-opus")), Exit(0), said)).kind is OutcomeKind.BLOCKED

@@ -142,3 +142,15 @@ def test_an_empty_plan() -> None:
     found = check(plan({}))
     assert (found.parallel, found.stages, found.critical_path) == (0, (), ())
     assert check_text(found).startswith("Plan add-oauth: 0 tasks in 0 stages\n")
+
+
+def test_who_may_not_write_is_named_before_it_costs_anything() -> None:
+    tasks = {
+        "a": task(provider="cc"),
+        "b": task(provider="cc", require_diff=True),
+        "c": task(provider="cc", sandbox=True),
+        "d": task(provider="codex"),
+    }
+    providers = {"cc": Provider(model="cc-sonnet"), "codex": Provider()}
+    [told] = [line for line in check(plan(tasks, providers)).warnings if "no leave to write" in line]
+    assert told.startswith("a: daplug gives claude no leave")

@@ -461,3 +461,13 @@ def test_text() -> None:
         "  daplug-supervise task retry a",
         "  daplug-supervise task skip a --reason ...",
     ]
+
+
+def test_without_a_supervisor_the_rest_of_a_provider_is_told_too() -> None:
+    world = World(plan({"a": ()}))
+    world.say(ev.ProviderRested("codex", world.at + 3600, "usage limit"))
+    found = why(world.run, "a", world.at, live=False)
+    assert found.sentence.startswith(
+        "Ready, but no supervisor drives the run; and provider codex rests until "
+    )
+    assert found.sentence.endswith("usage limit.")
