@@ -21,18 +21,21 @@ def dependents(needs: Needs) -> dict[str, list[str]]:
 def ordered(needs: Needs) -> list[str]:
     """The nodes so that each comes after all that it needs; nodes in a cycle, or behind one, are left out."""
     unmet: dict[str, int] = {}
-    after: dict[str, list[str]] = {node: [] for node in needs}
+    after: dict[str, list[str]] = {}
     for node, before in needs.items():
         once = set(before)  # of one node at a time: large plans are read in little memory
         unmet[node] = len(once)
         for other in once:
-            after[other].append(node)
+            if other in after:
+                after[other].append(node)
+            else:
+                after[other] = [node]  # smaller than an empty list that grows
     ready = deque(node for node, count in unmet.items() if not count)
     order = []
     while ready:
         node = ready.popleft()
         order.append(node)
-        for other in after[node]:
+        for other in after.get(node, ()):
             unmet[other] -= 1
             if not unmet[other]:
                 ready.append(other)
@@ -41,9 +44,8 @@ def ordered(needs: Needs) -> list[str]:
 
 def cycle(needs: Needs) -> list[str]:
     """One cycle as ``[a, b, c, a]`` where each needs the next, or an empty list if there is none."""
-    left = dict.fromkeys(needs)
-    for node in ordered(needs):
-        del left[node]
+    free = set(ordered(needs))
+    left = {node: None for node in needs if node not in free}
     if not left:
         return []
     node = next(iter(left))

@@ -142,7 +142,7 @@ def _cycles(plan: Plan) -> Iterator[Finding]:
     for name, task in plan.tasks.items():
         whole = name not in task.needs and all(other in plan.tasks for other in task.needs)
         needs[name] = task.needs if whole else [n for n in task.needs if n != name and n in plan.tasks]
-    for _ in range(max(1, min(_MAX_CYCLES, _MOST_STEPS // max(1, len(needs))))):
+    for left_over in reversed(range(max(1, min(_MAX_CYCLES, _MOST_STEPS // max(1, len(needs)))))):
         found = graph.cycle(needs)
         if not found:
             return
@@ -152,6 +152,8 @@ def _cycles(plan: Plan) -> Iterator[Finding]:
             shortened = [*found[: _MAX_CYCLE_SHOWN - 1], f"({left:,} more)", found[-1]]
         message = f"the tasks wait for each other: {' -> '.join(map(escaped, shortened))}"
         yield Finding(("tasks", found[0], "needs"), message, "remove one of these needs")
+        if not left_over:
+            return
         gone = set(found)
         needs = {
             name: [other for other in before if other not in gone]

@@ -35,6 +35,10 @@ class Desk(Protocol):
         """Record events of a run."""
         ...
 
+    async def settle(self) -> None:
+        """Wait until all that was recorded is durable."""
+        ...
+
     def worker(self, run: Run, provider: str) -> Worker:
         """The worker of a provider."""
         ...

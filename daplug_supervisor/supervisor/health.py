@@ -118,9 +118,11 @@ class HealthCheck:
         while True:
             self._wake = anyio.Event()
             self._wakes_at = min((one.due for one in self._checked.values()), default=math.inf)
-            with anyio.move_on_after(self._wakes_at - self._clock.monotonic()):
+            with anyio.move_on_after(self._wakes_at - self._clock.monotonic()) as scope:
                 await self._wake.wait()
             now = self._clock.monotonic()
+            if scope.cancelled_caught:  # by a rounding error it may be a little earlier than that
+                now = max(now, self._wakes_at)
             due = [one for one in self._checked.values() if one.due <= now]
             if due:
                 await self._look(due)

@@ -147,9 +147,10 @@ async def _watch(
     """Wait for the end of a tree; at its deadline, or when it was silent for too long, have it stopped."""
     key = run.id, task.id
     desk.live[key] = attached
-    if task.cancelling:
-        attached.stop()
     try:
+        if task.cancelling:
+            await desk.settle()  # nothing is done about it before it is durable
+            attached.stop()
         deadline = task.attempt.deadline if task.attempt else None
         left = math.inf if deadline is None else max(0.0, deadline - desk.clock.monotonic())
         with (

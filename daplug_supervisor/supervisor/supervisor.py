@@ -312,7 +312,7 @@ class Supervisor:
 
     async def _stop_when_durable(self, found: list[Attached]) -> None:
         """Stop agents whose cancellation was just recorded, also if whoever asked for it no longer waits."""
-        await self._recorder_now().settle()
+        await self.settle()
         for attached in found:
             attached.stop()
 
@@ -378,6 +378,10 @@ class Supervisor:
     def record(self, run: str, *events: ev.Event) -> Durable:
         """See `Recorder.record`."""
         return self._recorder_now().record(run, *events)
+
+    async def settle(self) -> None:
+        """Wait until all that was recorded is durable: `desk.Desk`."""
+        await self._recorder_now().settle()
 
     def worker(self, run: Run, provider: str) -> Worker:
         """The worker of a provider of a run."""
