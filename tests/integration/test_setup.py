@@ -163,9 +163,9 @@ def test_a_result_that_an_agent_made_up_is_not_believed(tmp_path: Path, text: st
 
 def test_what_a_setup_says_is_made_harmless(tmp_path: Path) -> None:
     (tmp_path / "setup.json").write_text('{"ok": false, "why": "exit", "code": "x"}')
-    (tmp_path / "setup.log").write_bytes(b"\x1b[31m\xff no\n\n")
+    (tmp_path / "setup.log").write_bytes(b"\x1b[2J\xff no\n\n")
     found = setups.ended(bundle(tmp_path), Exit(setup.FAILED))
-    assert found == Outcome(OutcomeKind.FAILED, "setup failed: no exit code: \\x1b[31m� no")
+    assert found == Outcome(OutcomeKind.FAILED, "setup failed: no exit code: \\x1b[2J� no")
 
 
 def test_a_long_log_keeps_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
