@@ -142,7 +142,8 @@ def _cycles(plan: Plan) -> Iterator[Finding]:
     for name, task in plan.tasks.items():
         whole = name not in task.needs and all(other in plan.tasks for other in task.needs)
         needs[name] = task.needs if whole else [n for n in task.needs if n != name and n in plan.tasks]
-    for left_over in reversed(range(max(1, min(_MAX_CYCLES, _MOST_STEPS // max(1, len(needs)))))):
+    passes = max(1, min(_MAX_CYCLES, _MOST_STEPS // max(1, len(needs))))
+    while True:
         found = graph.cycle(needs)
         if not found:
             return
@@ -152,7 +153,8 @@ def _cycles(plan: Plan) -> Iterator[Finding]:
             shortened = [*found[: _MAX_CYCLE_SHOWN - 1], f"({left:,} more)", found[-1]]
         message = f"the tasks wait for each other: {' -> '.join(map(escaped, shortened))}"
         yield Finding(("tasks", found[0], "needs"), message, "remove one of these needs")
-        if not left_over:
+        passes -= 1
+        if not passes:
             return
         gone = set(found)
         needs = {
