@@ -313,3 +313,23 @@ def test_when_no_fallback_is_open_the_task_waits_where_it_is(kind: OutcomeKind) 
     story.record(ev.ProviderStopped("glm", "401"))
     story.attempt("a", kind)
     assert (story.task("a").provider, story.task("a").moved) == ("codex", False)
+
+
+def test_a_stopped_fallback_wakes_nobody() -> None:
+    story = Story(one(fallback=("glm",)))
+    story.record(ev.ProviderStopped("glm", "401"), ev.ProviderRested("codex", 5000.0))
+    assert (story.decide(), story.wake_at()) == (None, 5000.0)
+
+
+def test_a_command_that_hangs_has_no_provider_to_blame() -> None:
+    story = Story(plan_of(["a"], {"codex": Provider(worker="command")}))
+    [event] = story.attempt("a", K.SILENT)
+    assert isinstance(event, ev.RetryScheduled)
+    assert event.uses_try
+
+
+def test_a_task_that_was_moved_for_its_own_outcome_stays_where_it_is() -> None:
+    story = Story(one(fallback=("glm",)))
+    story.attempt("a", K.STALLED)
+    story.attempt("a", K.CRASHED)
+    assert (story.task("a").provider, story.task("a").moved) == ("glm", True)
