@@ -17,6 +17,7 @@ from daplug_supervisor.core.model import Run, TaskState
 from daplug_supervisor.core.plan import Task
 from daplug_supervisor.core.retry import attempt_name
 from daplug_supervisor.ports import Attached, Clock
+from daplug_supervisor.processes import setup
 from daplug_supervisor.supervisor.notices import Notices
 from daplug_supervisor.views.health import suspect_words
 from daplug_supervisor.workspace import suspects
@@ -24,7 +25,7 @@ from daplug_supervisor.workspace.files import STDERR, STDOUT, StateDirectory
 
 log = getLogger(__name__)
 
-_LOGS = (STDOUT, STDERR, "setup.log")
+_LOGS = (STDOUT, STDERR, setup.LOG)
 
 _CLOCK_STEP = 1.0
 """Seconds by which a file may be newer than now: what is later was left by a clock that was set."""

@@ -36,6 +36,17 @@ async def test_it_writes_a_file(world: World, monkeypatch: pytest.MonkeyPatch, c
     world.show("a tool call", cli)
 
 
+async def goes_by(world: World, monkeypatch: pytest.MonkeyPatch, cli: str, scenario: str) -> None:
+    """Run one task, whose model misbehaves until an attempt has ended because of it."""
+    monkeypatch.setattr(retry, "REST_FIRST", 0.5)
+    world.model.play(scenario)
+    async with world.supervisor() as supervisor:
+        handle = await supervisor.submit(world.plan({"a": cli}))
+        await world.failed(handle)
+        world.model.play("tool")
+        await world.ended(handle)
+
+
 @pytest.mark.promise("P30")
 @pytest.mark.parametrize(
     ("scenario", "kind"), [("429", "rate_limited"), ("500", "outage"), ("503", "outage")]
@@ -45,13 +56,7 @@ async def test_a_limit_or_an_outage_uses_no_try(
     world: World, monkeypatch: pytest.MonkeyPatch, cli: str, scenario: str, kind: str
 ) -> None:
     """It goes on for longer than the CLI has patience, and then is over."""
-    monkeypatch.setattr(retry, "REST_FIRST", 0.5)
-    world.model.play(scenario)
-    async with world.supervisor() as supervisor:
-        handle = await supervisor.submit(world.plan({"a": cli}))
-        await world.failed(handle)
-        world.model.play("tool")
-        await world.ended(handle)
+    await goes_by(world, monkeypatch, cli, scenario)
     world.show(scenario, cli)
     assert world.kinds("a")[0] == kind
     world.done_once("a")
@@ -60,13 +65,7 @@ async def test_a_limit_or_an_outage_uses_no_try(
 @pytest.mark.promise("P30")
 @each(but=("codex", "claude"))
 async def test_a_quota_without_a_stated_time(world: World, monkeypatch: pytest.MonkeyPatch, cli: str) -> None:
-    monkeypatch.setattr(retry, "REST_FIRST", 0.5)
-    world.model.play("quota-3600")
-    async with world.supervisor() as supervisor:
-        handle = await supervisor.submit(world.plan({"a": cli}))
-        await world.failed(handle)
-        world.model.play("tool")
-        await world.ended(handle)
+    await goes_by(world, monkeypatch, cli, "quota-3600")
     world.show("quota, no time stated", cli)
     assert world.kinds("a")[0] == "quota"
     world.done_once("a")
@@ -78,13 +77,7 @@ async def test_a_quota_without_a_stated_time(world: World, monkeypatch: pytest.M
 async def test_a_connection_that_breaks(
     world: World, monkeypatch: pytest.MonkeyPatch, cli: str, scenario: str
 ) -> None:
-    monkeypatch.setattr(retry, "REST_FIRST", 0.5)
-    world.model.play(scenario)
-    async with world.supervisor() as supervisor:
-        handle = await supervisor.submit(world.plan({"a": cli}))
-        await world.failed(handle)
-        world.model.play("tool")
-        await world.ended(handle)
+    await goes_by(world, monkeypatch, cli, scenario)
     world.show(scenario, cli)
     assert world.kinds("a")[0] == "outage"
     world.done_once("a")
