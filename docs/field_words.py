@@ -16,6 +16,7 @@ FIELD_WORDS: dict[str, dict[str, str]] = {
         "budget": "What the whole run may spend; reaching it halts the run before the next start.",
         "pass_env": "Variables of the supervisor's environment that every attempt gets, beside those of the list: "
         "names, or beginnings such as `MYAPP_*`.",
+        "hooks": "Commands of yours after each task, and after the run.",
     },
     "Task": {
         "title": "For people.",
@@ -45,6 +46,15 @@ FIELD_WORDS: dict[str, dict[str, str]] = {
         "setup_timeout": "For `setup`, inside the time of the attempt.",
         "sandbox": "daplug's sandbox around the agent, or one of its profiles.",
         "require_diff": "Without a change to files nothing counts as complete; needs a git repository.",
+        "accept": "What has to hold when it is done: commands that we run ourselves after every attempt.",
+        "fix_rounds": "How often work that does not pass goes back to an agent with what was found.",
+        "inputs": "Values for it, by name; `${task.outputs.field}` stands for what an earlier task handed on.",
+        "outputs": "Names of the values that it hands on, in its result.",
+        "result": "An attempt must hand in a result file; implied by `outputs`.",
+        "files": "What it may change: paths and git's patterns.",
+        "commit": "The one commit that keeps its work.",
+        "land": "Work in its own worktree is merged onto the run's branch once it is verified.",
+        "rollback": "In a shared checkout, a failed attempt's files are put back as they were, after they were saved.",
         "cwd": "Where it works, below the directory of the run.",
         "env": "Environment variables, added to those that are handed on.",
         "estimate": "How long it may take; used for the critical path and thereby for the order of starts. "
@@ -63,6 +73,25 @@ FIELD_WORDS: dict[str, dict[str, str]] = {
         "env": "Environment variables for its attempts.",
         "pass_env": "As for the file, for the attempts of this provider.",
         "options": "Passed to a third-party worker as it is.",
+    },
+    "Criterion": {
+        "run": "A line for the shell, or a list of a program and its arguments.",
+        "name": "What to call it; the command unless given.",
+        "expect_exit": "The exit code that it must have.",
+        "expect_output": "A text that it must print.",
+        "timeout": "For how long it may run; then it does not hold.",
+        "category": "What it looks at, for reports.",
+    },
+    "Commit": {
+        "message": "Its subject; may have a body. `<task>: <title>` unless given.",
+        "files": "What it takes, as in `files` of the task, which it defaults to.",
+        "when": "`always`, or a line for the shell that must succeed.",
+        "push": "Send it on to where the branch is pushed to.",
+    },
+    "Hooks": {
+        "post_task": "Run after each task that ended; `DAPLUG_TASK` and `DAPLUG_STATUS` say how.",
+        "post_run": "Run after the run has finished or was halted.",
+        "timeout": "For how long each may run.",
     },
     "Budget": {
         "tokens": "Tokens in both directions, as the CLIs report them.",

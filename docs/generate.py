@@ -203,7 +203,10 @@ def plan_fields() -> str:
         (plan.Provider, "providers: a provider"),
         (plan.Retry, "retry"),
         (plan.Loop, "loop"),
+        (plan.Criterion, "accept: a criterion"),
+        (plan.Commit, "commit"),
         (plan.Budget, "budget"),
+        (plan.Hooks, "hooks"),
     ):
         info = inspect.type_info(cls)
         assert isinstance(info, inspect.StructType)  # noqa: S101

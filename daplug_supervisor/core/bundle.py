@@ -11,12 +11,17 @@ ATTEMPT_VARIABLE = "DAPLUG_SUP_ATTEMPT"
 """In the environment of everything an attempt starts: how processes that left its session are found."""
 
 
+RESULT = "result.json"
+"""What an attempt says of itself, in its outbox, and then in its own directory."""
+
+
 class Bundle(Struct, frozen=True):
     """Everything an attempt gets. All paths are absolute.
 
     `directory` is the attempt's own, in the state directory; `target` the directory that the run is about; `cwd`
     where the attempt works; `prompt_file` the copy of its prompt, for a task that has one; `previous` says in one
-    line why the attempt before this one did not do.
+    line why the attempt before this one did not do. `inputs` are the task's, with what earlier tasks handed on in its
+    place; `outbox` is a directory of its own where it works, into which it may write for us ('' if nothing is wanted).
     """
 
     run: str
@@ -31,12 +36,19 @@ class Bundle(Struct, frozen=True):
     prompt_file: str | None = None
     branch: str | None = None
     previous: str = ""
+    inputs: dict[str, str] = field(default_factory=dict)
+    outbox: str = ""
     options: dict[str, object] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """``run/task#number``."""
         return f"{self.run}/{self.task}#{self.number}"
+
+    @property
+    def result_file(self) -> str:
+        """Where the attempt puts its result; '' if none is wanted."""
+        return f"{self.outbox}/{RESULT}" if self.outbox else ""
 
 
 class Command(Struct, frozen=True):

@@ -13,7 +13,8 @@ from msgspec import Struct
 
 from daplug_supervisor.core.budget import last_places, reached
 from daplug_supervisor.core.events import HaltedBy
-from daplug_supervisor.core.model import PROBE_TRUSTED, Pool, ReadyKey, Run
+from daplug_supervisor.core.machine import Status
+from daplug_supervisor.core.model import PROBE_TRUSTED, Halt, Pool, ReadyKey, Run
 from daplug_supervisor.core.queues import first
 
 
@@ -47,7 +48,7 @@ def decide(run: Run, now: float) -> Decision | None:
     if run.finished_at is not None:
         return None
     if run.halt is not None:
-        return ConfirmHalt() if run.halt.halted_at is None and not run.active else None
+        return ConfirmHalt() if run.halt.halted_at is None and not _still(run, run.halt) else None
     busy = [pool for pool in run.pools.values() if pool.busy]
     halt = _halt(run, busy, now)
     if halt is not None:
@@ -58,6 +59,11 @@ def decide(run: Run, now: float) -> Decision | None:
     if narrow or last_places(run.plan.budget, run.spent, run.active):
         return None
     return _start(run, busy, now)
+
+
+def _still(run: Run, halt: Halt) -> int:
+    """How many tasks a halt waits for; what is only looked at or brought home can go on with that at any time."""
+    return run.counts[Status.RUNNING] if halt.now else run.active
 
 
 def _halt(run: Run, busy: list[Pool], now: float) -> RequestHalt | None:

@@ -11,9 +11,13 @@ import msgspec
 from msgspec import Struct
 
 from daplug_supervisor.core.plan import Plan, Task
-from daplug_supervisor.core.results import Outcome, OutcomeKind, Result
+from daplug_supervisor.core.results import Finding, Outcome, OutcomeKind, Result
 
 HaltedBy = Literal["stop_file", "command", "signal", "failure", "timeout", "provider", "caller", "budget"]
+
+
+Step = Literal["context", "checkbox", "commit", "merge"]
+"""What bringing verified work home is made of, in this order; each may be done twice, and is then done once."""
 
 
 def _snake(name: str) -> str:
@@ -114,11 +118,12 @@ class RunStarted(Event, frozen=True):
 
 
 class HaltRequested(Event, frozen=True):
-    """No new starts; what runs may finish."""
+    """No new starts; what runs may finish. `now`: what runs is stopped, and what is being verified waits as it is."""
 
     reason: str
     by: HaltedBy
     running: tuple[str, ...] = ()
+    now: bool = False
 
 
 class Halted(Event, frozen=True):
@@ -160,6 +165,15 @@ class ProviderResumed(Event, frozen=True):
     provider: str
 
 
+class HookRan(Event, frozen=True):
+    """A command of the user's was run after a task (`of`), or after the run; `detail` says what went wrong with it."""
+
+    hook: Literal["post_task", "post_run"]
+    of: str = ""
+    code: int | None = None
+    detail: str = ""
+
+
 class RunFinished(Event, frozen=True):
     """Nothing more can happen in this run by itself."""
 
@@ -194,20 +208,37 @@ class AttemptExited(TaskEvent, frozen=True):
 
 
 class VerificationPassed(TaskEvent, frozen=True):
-    """All that the plan asks as proof was found true by us."""
+    """All that the plan asks as proof was found true by us: what was found, and what a person should know of it."""
+
+    findings: tuple[Finding, ...] = ()
+    flags: tuple[str, ...] = ()
+
+
+class StepDone(TaskEvent, frozen=True):
+    """A step of bringing the work home is done; `detail` is the commit, or why there was nothing to do."""
+
+    step: Step
+    detail: str = ""
 
 
 class Landed(TaskEvent, frozen=True):
-    """The work is where the next task finds it."""
+    """The work is where the next task finds it: in a `commit` ('' if there is none), with these `files` changed."""
+
+    commit: str = ""
+    files: tuple[str, ...] = ()
 
 
 class RetryScheduled(TaskEvent, frozen=True):
-    """The attempt did not succeed; the task is tried again, not before `not_before` (UTC, seconds)."""
+    """The attempt did not succeed; the task is tried again, not before `not_before` (UTC, seconds).
+
+    `last_fix`: the rounds of mending are used up, and this is the one attempt that follows them.
+    """
 
     result: Result
     not_before: float = 0.0
     uses_try: bool = True
     provider: str | None = None
+    last_fix: bool = False
 
 
 class TaskFailed(TaskEvent, frozen=True):
@@ -290,11 +321,13 @@ AnyEvent = (
     | ProviderStopped
     | ProviderPaused
     | ProviderResumed
+    | HookRan
     | RunFinished
     | AttemptStarted
     | AttemptSpawned
     | AttemptExited
     | VerificationPassed
+    | StepDone
     | Landed
     | RetryScheduled
     | TaskFailed

@@ -54,7 +54,7 @@ TRANSITIONS: dict[Status, dict[type[ev.TaskEvent], Status]] = {
         **_GIVEN_UP,
     },
     S.REVIEWING: {ev.Approved: S.LANDING, ev.Rejected: S.PENDING, ev.TaskCancelled: S.CANCELLED},
-    S.LANDING: {ev.Landed: S.DONE, **_GIVEN_UP},
+    S.LANDING: {ev.StepDone: S.LANDING, ev.Landed: S.DONE, **_GIVEN_UP},
     S.DELEGATED: {ev.ChildrenDone: S.DONE, ev.TaskCancelled: S.CANCELLED},
     S.DONE: {},
     S.FAILED: _ENDED,

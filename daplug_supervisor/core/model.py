@@ -7,7 +7,7 @@ from msgspec import Struct, field
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.machine import ACTIVE, Status
 from daplug_supervisor.core.plan import Plan, Task
-from daplug_supervisor.core.results import Result, Usage
+from daplug_supervisor.core.results import Finding, Result, Usage
 
 ReadyKey = tuple[int, float, int, int, str]
 """-priority, -rank, order, ticket, task: the smallest goes first."""
@@ -69,7 +69,10 @@ class TaskState(Struct):
 
     `tries` counts the attempts that used one up, `lost` those lost in a row; `spent` is what they cost since a person
     last began the task again. `moved`: another provider than the one that the plan names has taken the task over for
-    good; `rerouted`: for its own outcome, which is done once.
+    good; `rerouted`: for its own outcome, which is done once. `fixes` counts how often its work went back with what
+    was found wrong (`last_fix`: the one time after all rounds is used up), `conflicts` how often because it could not
+    be merged. `findings` and `flags` are the latest; `steps` are those of bringing it home that are done, with what
+    the event says; `commit` and `files` are what came home.
     """
 
     id: str
@@ -88,6 +91,14 @@ class TaskState(Struct):
     attempt: Attempt | None = None
     past: tuple[Past, ...] = ()
     spent: Spent = field(default_factory=Spent)
+    fixes: int = 0
+    last_fix: bool = False
+    conflicts: int = 0
+    findings: tuple[Finding, ...] = ()
+    flags: tuple[str, ...] = ()
+    steps: dict[str, str] = field(default_factory=dict)
+    commit: str = ""
+    files: tuple[str, ...] = ()
     cancelling: bool = False
     reason: str = ""
     remedy: str = ""
@@ -178,18 +189,20 @@ class Pool(Struct):
 
 
 class Halt(Struct, frozen=True):
-    """A requested halt. `halted_at` is when the last running attempt had ended."""
+    """A requested halt. `halted_at` is when the last running attempt had ended; `now`: nothing else is waited for."""
 
     requested_at: float
     by: ev.HaltedBy
     reason: str
     running: tuple[str, ...] = ()
     halted_at: float | None = None
+    now: bool = False
 
 
 class Run(Struct):
     """One execution of a plan. `counts` has a number for each status, `after` the dependents of each task.
 
+    `hooks` are those that ran: which, and after which task.
     `waited`: for how long nothing was at work since the latest start, but for the wait that has lasted since
     `idle_since` (0.0: something is at work). `spent` is what all its attempts cost. `boot` and `booted` say what its
     times are measured by (`events.RunStarted`), `last_at` is its last event's.
@@ -213,6 +226,7 @@ class Run(Struct):
     fresh_failures: int = 0
     spent: Spent = field(default_factory=Spent)
     answered: set[str] = field(default_factory=set)
+    hooks: dict[tuple[str, str], ev.HookRan] = field(default_factory=dict)
     halt: Halt | None = None
     finished_at: float | None = None
     boot: str = ""

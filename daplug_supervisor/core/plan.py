@@ -47,6 +47,16 @@ VariableName = Annotated[
 ]
 Count = Annotated[int, Meta(ge=1, le=10_000)]
 OnConflict = Literal["error", "reuse", "increment", "remove"]
+Category = Literal["functional", "static", "runtime"]
+"""What a criterion looks at: what the work does, how it is written, how it runs."""
+
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}(?!\n)$",
+        description="Letters, digits, '_', '-'; starts with a letter or '_'; at most 64 characters.",
+    ),
+]
 
 DURATION_FIELDS = frozenset(
     {"timeout", "idle_timeout", "setup_timeout", "backoff", "max_backoff", "estimate", "grace"}
@@ -97,6 +107,68 @@ class Budget(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     attempts: Annotated[int, Meta(ge=1)] | None = None
 
 
+class Criterion(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What has to hold when a task is done: a command that we run ourselves, in the directory of the attempt.
+
+    `run` is a line for the shell, or a program and its arguments. It holds if that exits with `expect_exit`, and if
+    what it prints contains `expect_output`. `name` is what to call it.
+    """
+
+    run: Text | Annotated[tuple[str, ...], Meta(min_length=1)]
+    name: str = ""
+    expect_exit: Annotated[int, Meta(ge=0, le=255)] = 0
+    expect_output: Text | None = None
+    timeout: Seconds = 600.0
+    category: Category = "functional"
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The program and its arguments."""
+        return ("/bin/sh", "-c", self.run) if isinstance(self.run, str) else self.run
+
+    @property
+    def line(self) -> str:
+        """The command, as a person would write it."""
+        return self.run if isinstance(self.run, str) else " ".join(self.run)
+
+    @property
+    def label(self) -> str:
+        """What to call it."""
+        return self.name or self.line
+
+
+class Commit(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The one commit that keeps a task's work.
+
+    `message` is its subject, and may have a body; ``<task>: <title>`` unless given. `files` are what it takes (paths
+    and git's patterns, from the target directory): `Task.files` unless given. `when`: ``always``, or a line for the
+    shell that must succeed. `push` sends it on.
+    """
+
+    message: str = ""
+    files: tuple[Text, ...] = ()
+    when: Text = "always"
+    push: bool = False
+
+
+class Hooks(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Commands of the user, run without a shell: after each task that ended, and after the run. They decide nothing."""
+
+    post_task: Annotated[tuple[str, ...], Meta(min_length=1)] | None = None
+    post_run: Annotated[tuple[str, ...], Meta(min_length=1)] | None = None
+    timeout: Seconds = 60.0
+
+
+class Origin(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The foreign plan that a plan was made of, and which is kept up to date as the run goes on.
+
+    `path` is from the target directory: a PLAN.md (``checklist``), or the directory ``.tasker``.
+    """
+
+    format: Literal["checklist", "tasker"]
+    path: Text
+
+
 class Provider(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A pool: how many attempts at once, which worker runs them, and with which model.
 
@@ -122,7 +194,10 @@ class Task(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
 
     `prompt` names a daplug prompt (number, folder/number or path); `instructions` is the prompt's text itself;
     `command` is a program and its arguments, run without a shell. `setup` is one that gets the task's directory
-    ready before each attempt begins its work.
+    ready before each attempt begins its work. `accept` is what has to hold in the end. `inputs` are handed to it, and
+    may name what earlier tasks hand on; `outputs` are what it hands on itself, in a result, which `result` asks for.
+    `files` are those that it may change. `land`: whether the work in its own worktree goes to the run's branch;
+    `rollback`: whether its files in a shared checkout are put back when it fails.
     """
 
     title: str = ""
@@ -149,11 +224,25 @@ class Task(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     setup_timeout: Seconds = 900.0
     sandbox: bool | Literal["strict", "balanced", "dev"] = False
     require_diff: bool = False
+    accept: tuple[Criterion, ...] = ()
+    fix_rounds: Annotated[int, Meta(ge=0, le=10)] = 3
+    inputs: dict[Name, str] = field(default_factory=dict)
+    outputs: tuple[Name, ...] = ()
+    result: bool = False
+    files: tuple[Text, ...] = ()
+    commit: Commit | None = None
+    land: bool = True
+    rollback: bool = False
     cwd: Text | None = None
     env: dict[str, str] = field(default_factory=dict)
     estimate: Seconds | None = None
     owner: str = ""
     labels: tuple[str, ...] = ()
+
+    @property
+    def wants_result(self) -> bool:
+        """Whether an attempt must hand in a result."""
+        return self.result or bool(self.outputs)
 
 
 class Plan(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -162,6 +251,7 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     `on_failure`: ``continue`` leaves the dependents of a failed task blocked and goes on with the rest; ``halt``
     starts nothing more. `timeout` bounds the whole run, in seconds; when it is over nothing more is started.
     `pass_env` names what all attempts get of the supervisor's environment, beside `core.environment.ALLOWED`.
+    `origin` is the foreign plan that it was made of, `saved_outputs` what tasks handed on that were done before.
     """
 
     name: Id
@@ -172,6 +262,9 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     timeout: Seconds | None = None
     budget: Budget | None = None
     pass_env: tuple[VariableName, ...] = ()
+    hooks: Hooks = Hooks()
+    origin: Origin | None = None
+    saved_outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 class Defaults(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -196,6 +289,12 @@ class Defaults(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     setup_timeout: Seconds | UnsetType = UNSET
     sandbox: bool | Literal["strict", "balanced", "dev"] | UnsetType = UNSET
     require_diff: bool | UnsetType = UNSET
+    accept: tuple[Criterion, ...] | UnsetType = UNSET
+    fix_rounds: Annotated[int, Meta(ge=0, le=10)] | UnsetType = UNSET
+    result: bool | UnsetType = UNSET
+    commit: Commit | UnsetType = UNSET
+    land: bool | UnsetType = UNSET
+    rollback: bool | UnsetType = UNSET
     cwd: Text | UnsetType = UNSET
     env: dict[str, str] | UnsetType = UNSET
     estimate: Seconds | UnsetType = UNSET
@@ -215,6 +314,7 @@ class PlanFile(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     timeout: Seconds | None = None
     budget: Budget | None = None
     pass_env: tuple[VariableName, ...] = ()
+    hooks: Hooks = Hooks()
 
 
 class Assignment(Struct, frozen=True):

@@ -7,16 +7,22 @@ from typing import Literal
 
 from msgspec import Struct
 
+from daplug_supervisor.core.plan import Category
+
 Lack = Literal["", "memory", "disk", "processes", "files", "directory"]
 """What a machine can have too little of."""
 
-Follow = Literal["verify", "retry", "other", "rest", "stop", "halt", "stuck", "fail"]
+Blame = Literal["", "code", "environment", "unknown"]
+"""What a criterion that does not hold speaks against: the work, the place where it is looked at, or nobody can tell."""
+
+Follow = Literal["verify", "fix", "retry", "other", "rest", "stop", "halt", "stuck", "fail"]
 """What follows an outcome.
 
-verify: the attempt claims success, which is looked at; retry: tried again after a backoff; other: tried again by
-another provider, once, else stuck; rest: its provider rests until a time, then it is tried again; stop: its
-provider takes nothing more until a person resumes it; halt: nothing more is started in the run, and it is tried
-again when that is resumed; stuck: a person must decide; fail: never again by itself.
+verify: the attempt claims success, which is looked at; fix: the work goes back with what was found wrong in it, for
+a bounded number of rounds; retry: tried again after a backoff; other: tried again by another provider, once, else
+stuck; rest: its provider rests until a time, then it is tried again; stop: its provider takes nothing more until a
+person resumes it; halt: nothing more is started in the run, and it is tried again when that is resumed; stuck: a
+person must decide; fail: never again by itself.
 """
 
 
@@ -84,7 +90,11 @@ RULES: dict[OutcomeKind, Rule] = {
     OutcomeKind.BLOCKED: Rule(
         uses_try=True, follow="stuck", remedy="remove what blocks the agent, then retry"
     ),
-    OutcomeKind.VERIFY_FAILED: Rule(uses_try=True, follow="retry", remedy=_LOOK),
+    OutcomeKind.VERIFY_FAILED: Rule(
+        uses_try=False,
+        follow="fix",
+        remedy="look at what was found, mend the work or the criterion, then retry",
+    ),
     OutcomeKind.CONFLICT: Rule(uses_try=True, follow="stuck", remedy="resolve the conflict, then retry"),
     OutcomeKind.PLAN_ERROR: Rule(
         uses_try=True, follow="fail", remedy="mend the plan or the prompt, then run it"
@@ -171,8 +181,44 @@ class Exit(Struct, frozen=True, omit_defaults=True):
         return self.code is not None or bool(self.error)
 
 
+class Finding(Struct, frozen=True, omit_defaults=True):
+    """What we found when we ran a criterion: evidence.
+
+    `criterion` is its place in the task's list, from 0; -1 for what is looked at in every task (`core.acceptance`).
+    `label` is what it is called, `code` its exit code, `seconds` how long it took. `detail` says in one line why it
+    does not hold, '' if it does. `claimed` is what the attempt's own result said of it (``PASS``, ``FAIL``, ``SKIP``,
+    '' for nothing).
+    """
+
+    criterion: int
+    label: str
+    category: Category = "functional"
+    code: int | None = None
+    seconds: float = 0.0
+    detail: str = ""
+    blame: Blame = ""
+    claimed: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is proven."""
+        return not self.detail
+
+    @property
+    def status(self) -> str:
+        """``PASS`` or ``FAIL``."""
+        return "PASS" if self.holds else "FAIL"
+
+
 class Result(Struct, frozen=True, omit_defaults=True):
-    """What the journal keeps of an ended attempt: the facts and what they were read as."""
+    """What the journal keeps of an ended attempt: the facts and what they were read as.
+
+    `findings` are what we found when we ran the task's criteria, and `tree` says in one short text what was there then
+    ('' if that is not known). `flags` are things that a person should know of it, one line each.
+    """
 
     outcome: Outcome
     exit: Exit
+    findings: tuple[Finding, ...] = ()
+    tree: str = ""
+    flags: tuple[str, ...] = ()

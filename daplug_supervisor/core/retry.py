@@ -22,6 +22,9 @@ MAX_LOST = 3
 MAX_SILENT = 8
 """Attempts in a row that may be silent because their provider is; from then on it is the task: hours have passed."""
 
+_MEND_WORK = "look at what was found, mend the work or the criterion, then retry the task"
+_MEND_PLACE = "mend what the criteria need (a program, a key, the network, more time), then retry the task"
+
 REST_FIRST = 30.0
 REST_LONGEST = 900.0
 """A resting provider is tried again after 30 s, then after twice as long each time, up to 15 minutes."""
@@ -69,12 +72,22 @@ def _follows(run: Run, task: TaskState, result: Result, now: float, ahead: float
     if rule.follow == "fail":
         return [ev.TaskFailed(task.id, result)]
     if rule.follow == "stuck":
-        return [_stuck(task, result)]
+        return [_in_the_way(task, result)]
     if rule.follow == "other":
         return [_elsewhere(run, task, result)]
-    if rule.follow in ("verify", "retry") and not _provider_is_silent(run, task, result, now):
+    if rule.follow == "fix" and run.spec(task.id).command is None:
+        return [_fixed(run, task, result)]
+    if rule.follow in ("verify", "fix", "retry") and not _provider_is_silent(run, task, result, now):
         return [_again(run, task, result, now)]
     return _closed(run, task, result, now, ahead)
+
+
+def _in_the_way(task: TaskState, result: Result) -> ev.Event:
+    """A person must decide; but what could not be merged goes back once, to be made fit for what came before it."""
+    merging = result.outcome.kind is OutcomeKind.CONFLICT and task.status is Status.LANDING
+    if merging and not task.conflicts:
+        return ev.RetryScheduled(task.id, result, uses_try=False)
+    return _stuck(task, result)
 
 
 def _tries(task: TaskState, result: Result) -> int:
@@ -115,6 +128,34 @@ def _spent(run: Run, task: TaskState, result: Result, *, uses_try: bool) -> str:
 def _told(result: Result, words: str) -> Result:
     detail = result.outcome.detail
     return replace(result, outcome=replace(result.outcome, detail=f"{detail}; {words}" if detail else words))
+
+
+def _fixed(run: Run, task: TaskState, result: Result) -> ev.Event:
+    """The work goes back with what was found; at most so often as the task allows, and only if it made a difference.
+
+    After that, what speaks against the work alone gets one last attempt, told all of it; a person sees to the rest.
+    """
+    rounds, blames = run.spec(task.id).fix_rounds, {one.blame for one in result.findings if not one.holds}
+    before = task.past[-2].result if len(task.past) > 1 else None
+    alike = before is not None and _alike(before, result)
+    if task.fixes < rounds and not alike:
+        return ev.RetryScheduled(task.id, result, uses_try=False)
+    told = _told(result, "the same as before, on the same files" if alike else f"after {task.fixes} rounds")
+    if blames != {"code"}:
+        return ev.TaskStuck(task.id, told, _MEND_PLACE if blames == {"environment"} else _MEND_WORK)
+    if rounds and not task.last_fix:
+        return ev.RetryScheduled(task.id, told, uses_try=False, last_fix=True)
+    return ev.TaskFailed(task.id, told)
+
+
+def _alike(before: Result, now: Result) -> bool:
+    """Whether the same criteria failed on the same files."""
+    if before.outcome.kind is not OutcomeKind.VERIFY_FAILED or not now.tree or before.tree != now.tree:
+        return False
+    failed = [
+        {(one.criterion, one.label) for one in found.findings if not one.holds} for found in (before, now)
+    ]
+    return failed[0] == failed[1]
 
 
 def _elsewhere(run: Run, task: TaskState, result: Result) -> ev.Event:

@@ -138,6 +138,8 @@ def _ended(run: Run, task: TaskState, result: Result, at: float, *, uses_try: bo
     else:
         _spend(run, task, attempt.provider, result, uses_try=uses_try)
     task.past += (Past(attempt.number, attempt.provider, attempt.at, at, result),)
+    if result.findings or result.flags:
+        task.findings, task.flags = result.findings, result.flags
     task.tries += uses_try
     task.lost = task.lost + 1 if kind is OutcomeKind.LOST else 0
     if kind in ANSWERED:
@@ -156,12 +158,16 @@ def _exited(run: Run, task: TaskState, event: ev.AttemptExited, at: float) -> No
 
 
 def _retried(run: Run, task: TaskState, event: ev.RetryScheduled, at: float) -> None:
+    kind = event.result.outcome.kind
+    task.fixes += kind is OutcomeKind.VERIFY_FAILED
+    task.last_fix |= event.last_fix
+    task.conflicts += kind is OutcomeKind.CONFLICT
     _ended(run, task, event.result, at, uses_try=event.uses_try)
     task.not_before = event.not_before
     task.reason = event.result.outcome.detail
     if event.provider is not None:
         task.provider, task.moved = event.provider, True
-        task.rerouted |= RULES[event.result.outcome.kind].follow == "other"
+        task.rerouted |= RULES[kind].follow == "other"
     elif not task.moved:
         task.provider = provider_of(run.plan, task.id)
 
@@ -171,6 +177,18 @@ def _gave_up(run: Run, task: TaskState, event: ev.TaskFailed | ev.TaskStuck, at:
     task.reason = event.result.outcome.detail
     task.remedy = event.remedy if isinstance(event, ev.TaskStuck) else ""
     run.fresh_failures += 1
+
+
+def _verified(_run: Run, task: TaskState, event: ev.VerificationPassed, _at: float) -> None:
+    task.findings, task.flags, task.steps = event.findings, event.flags, {}
+
+
+def _step_done(_run: Run, task: TaskState, event: ev.StepDone, _at: float) -> None:
+    task.steps[event.step] = event.detail
+
+
+def _landed(_run: Run, task: TaskState, event: ev.Landed, _at: float) -> None:
+    task.commit, task.files = event.commit, event.files
 
 
 def _cancelling(_run: Run, task: TaskState, event: ev.CancelRequested, _at: float) -> None:
@@ -184,14 +202,20 @@ def _reasoned(_run: Run, task: TaskState, event: Any, _at: float) -> None:
 def _reset(run: Run, task: TaskState, event: ev.TaskReset, _at: float) -> None:
     task.tries = task.lost = 0
     task.not_before, task.moved, task.rerouted, task.spent = 0.0, False, False, Spent()
+    task.fixes = task.conflicts = 0
+    task.last_fix = False
     task.provider = provider_of(run.plan, task.id)
     task.reason, task.remedy = event.reason, ""
+    run.hooks.pop(("post_task", task.id), None)
 
 
 _NOTES: dict[type[ev.TaskEvent], Callable[[Run, TaskState, Any, float], None]] = {
     ev.AttemptStarted: _started,
     ev.AttemptSpawned: _spawned,
     ev.AttemptExited: _exited,
+    ev.VerificationPassed: _verified,
+    ev.StepDone: _step_done,
+    ev.Landed: _landed,
     ev.RetryScheduled: _retried,
     ev.TaskFailed: _gave_up,
     ev.TaskStuck: _gave_up,
@@ -278,7 +302,9 @@ def _run_started(state: State, entry: ev.Entry, event: ev.RunStarted) -> None:
 def _halt_requested(state: State, entry: ev.Entry, event: ev.HaltRequested) -> None:
     run = _run(state, entry)
     if run.halt is None:
-        run.halt = Halt(entry.at, event.by, event.reason, event.running)
+        run.halt = Halt(entry.at, event.by, event.reason, event.running, now=event.now)
+    elif event.now:
+        run.halt = replace(run.halt, now=True)
 
 
 def _halted(state: State, entry: ev.Entry, _event: ev.Halted) -> None:
@@ -329,6 +355,10 @@ def _pool_resumed(state: State, entry: ev.Entry, _event: ev.ProviderResumed) -> 
     pool.works()
 
 
+def _hook_ran(state: State, entry: ev.Entry, event: ev.HookRan) -> None:
+    _run(state, entry).hooks[event.hook, event.of] = event
+
+
 def _finished(state: State, entry: ev.Entry, _event: ev.RunFinished) -> None:
     _run(state, entry).finished_at = entry.at
 
@@ -366,5 +396,6 @@ _HANDLERS: dict[type[ev.Event], Callable[[State, ev.Entry, Any], None]] = {
     ev.ProviderStopped: _stopped,
     ev.ProviderPaused: _paused,
     ev.ProviderResumed: _pool_resumed,
+    ev.HookRan: _hook_ran,
     ev.RunFinished: _finished,
 }

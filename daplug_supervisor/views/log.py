@@ -147,11 +147,16 @@ _MESSAGES: dict[type[ev.Event], tuple[Level, Words]] = {
     ev.RunFinished: ("info", lambda _: "The run is finished: nothing more can happen by itself."),
     ev.AttemptStarted: ("info", lambda e: f"Attempt {e.number} began."),
     ev.AttemptSpawned: ("info", _spawned),
+    ev.HookRan: (
+        "warning",
+        lambda e: f"Hook {e.hook}{f' of {e.of}' if e.of else ''}: {e.detail or 'succeeded'}.",
+    ),
     ev.AttemptExited: (
         "info",
         lambda e: f"The attempt ended {_ended(e.result)} and claims success, which is to be verified.",
     ),
     ev.VerificationPassed: ("info", lambda _: "Verified."),
+    ev.StepDone: ("info", lambda e: f"Landing: {e.step} done{_why(e.detail)}"),
     ev.Landed: ("info", lambda _: "Done: the work is where the next task finds it."),
     ev.RetryScheduled: ("warning", _retry),
     ev.TaskFailed: ("error", lambda e: f"Failed {_ended(e.result)}."),
