@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import Final, Literal
 
 from msgspec import Struct
 
+from daplug_supervisor.core.claims import ClaimedCriterion
 from daplug_supervisor.core.plan import Criterion
-from daplug_supervisor.core.results import Blame, Exit, Finding
+from daplug_supervisor.core.results import Blame, Finding
 
 ALWAYS: Final = -1
 """The number of a finding that is of no criterion of the plan: what is looked at in every task."""
@@ -18,6 +20,7 @@ CANNOT_RUN: Final = frozenset({126, 127})
 """Exit codes of a shell that could not start a program: 127 is not found, 126 not executable (POSIX, 2.8.2)."""
 
 _MOST_NAMED = 3
+_WORD = re.compile(r"[A-Za-z0-9_./-]+")
 _PLACE = re.compile(
     rb"permission denied|operation not permitted|EACCES|EPERM|read-only file system|no space left on device|ENOSPC"
     rb"|api[ _-]?key|unauthori[sz]ed|credential|token (?:is )?(?:missing|expired|invalid)|\b401\b|\b403\b"
@@ -39,13 +42,15 @@ _WORK = re.compile(
 class Verification(Struct, frozen=True, omit_defaults=True):
     """What we found in one look at an attempt's work: what ``verification.json`` holds.
 
-    `tails` are the ends of what the criteria printed, one for each finding, safe to be shown.
+    `tails` are the ends of what the criteria printed, one for each finding, safe to be shown. `tree` says in one short
+    text what was looked at, `checksum` by which criteria.
     """
 
     findings: tuple[Finding, ...]
     tails: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     tree: str = ""
+    checksum: str = ""
 
     @property
     def failed(self) -> tuple[Finding, ...]:
@@ -58,41 +63,42 @@ class Verification(Struct, frozen=True, omit_defaults=True):
         return "FAILED" if self.failed else "VERIFIED"
 
 
+class Look(Struct, frozen=True):
+    """How a run of a criterion ended; `printed`: the text that is expected was in what it printed. Seconds."""
+
+    code: int | None = None
+    seconds: float = 0.0
+    late: bool = False
+    printed: bool = True
+    error: str = ""
+
+
 def finding(
-    number: int, criterion: Criterion, found: Exit, output: bytes, said: str, claimed: str = ""
+    number: int, criterion: Criterion, look: Look, output: bytes, said: str, claimed: str = ""
 ) -> Finding:
-    """What a run of a criterion proves; `output` is what it printed, `said` one line of that, fit to be shown."""
-    detail, blame = _judged(criterion, found, output)
+    """What a run of a criterion proves; `output` is the end of what it printed, `said` one line of that to be shown."""
+    detail, blame = _judged(criterion, look, output)
     if detail and said:
         detail = f"{detail}: {said}"
     return Finding(
-        number,
-        criterion.label,
-        criterion.category,
-        found.code,
-        round(found.seconds, 3),
-        detail,
-        blame,
-        claimed,
+        number, criterion.label, criterion.category, look.code, round(look.seconds, 3), detail, blame, claimed
     )
 
 
-def _judged(criterion: Criterion, found: Exit, output: bytes) -> tuple[str, Blame]:
+def _judged(criterion: Criterion, look: Look, output: bytes) -> tuple[str, Blame]:
     """Why it does not hold, and what that speaks against; ('', '') if it does."""
-    code = found.code
-    if found.stopped == "deadline":
+    code = look.code
+    if look.late:
         return f"not finished after {criterion.timeout:g} s", "unknown"
-    if found.error:
-        return f"it could not be run: {found.error}", "environment"
     if code is None:
-        return "there is no exit record of it", "unknown"
+        return f"it could not be run: {look.error or 'nothing is known of its end'}", "environment"
+    if code == criterion.expect_exit and look.printed:
+        return "", ""
     if code < 0:
         return f"it was killed (signal {-code})", "unknown"
     if code != criterion.expect_exit:
         return f"exit code {code} instead of {criterion.expect_exit}", _blame(criterion, code, output)
-    if criterion.expect_output is not None and criterion.expect_output.encode() not in output:
-        return f"its output does not contain {criterion.expect_output!r}", "code"
-    return "", ""
+    return f"it did not print {criterion.expect_output!r}", "code"
 
 
 def _blame(criterion: Criterion, code: int, output: bytes) -> Blame:
@@ -132,3 +138,38 @@ def category(findings: Sequence[Finding]) -> Literal["env_error", "code_error", 
     if blames == {"code"}:
         return "code_error"
     return "env_error" if blames == {"environment"} else "unknown"
+
+
+def claimed(criterion: Criterion, claims: Sequence[ClaimedCriterion]) -> str:
+    """What an attempt's result says of a criterion: ``PASS``, ``FAIL``, ``SKIP``, or '' if it says nothing."""
+    known = {criterion.label, criterion.line}
+    for one in claims:
+        if known & {one.id, one.description, one.command}:
+            status = one.status.strip().upper()
+            return status if status in ("PASS", "FAIL", "SKIP") else ""
+    return ""
+
+
+def looked_at(criteria: Sequence[Criterion], files: Sequence[str]) -> tuple[str, ...]:
+    """Those of some files that the criteria themselves name, or that lie below a directory that they name."""
+    words = {
+        word.removeprefix("./").rstrip("/")
+        for criterion in criteria
+        for word in _WORD.findall(criterion.line)
+        if word.strip("./")
+    }
+    return tuple(name for name in files if any(name == word or name.startswith(f"{word}/") for word in words))
+
+
+def outside(allowed: Sequence[str], files: Sequence[str]) -> tuple[str, ...]:
+    """Those of some files that match none of the patterns of what a task may change; none if it says nothing."""
+    if not allowed:
+        return ()
+    return tuple(
+        name
+        for name in files
+        if not any(
+            name == one.rstrip("/") or name.startswith(f"{one.rstrip('/')}/") or fnmatchcase(name, one)
+            for one in allowed
+        )
+    )

@@ -207,6 +207,15 @@ class AttemptExited(TaskEvent, frozen=True):
     result: Result
 
 
+class VerificationStarted(TaskEvent, frozen=True):
+    """A shim is about to run the task's criteria: durable before it does. `number` counts these of one attempt."""
+
+    number: int
+    pid: int
+    start: int
+    boot: str
+
+
 class VerificationPassed(TaskEvent, frozen=True):
     """All that the plan asks as proof was found true by us: what was found, and what a person should know of it."""
 
@@ -326,6 +335,7 @@ AnyEvent = (
     | AttemptStarted
     | AttemptSpawned
     | AttemptExited
+    | VerificationStarted
     | VerificationPassed
     | StepDone
     | Landed

@@ -54,6 +54,15 @@ class Attempt(Struct):
     deadline: float | None = None
 
 
+class Check(Struct, frozen=True):
+    """The latest run of a task's criteria; `pid`, `start` and `boot` identify its shim."""
+
+    number: int
+    pid: int
+    start: int
+    boot: str
+
+
 class Past(Struct, frozen=True):
     """An ended attempt, for reports. Times are UTC seconds."""
 
@@ -71,8 +80,9 @@ class TaskState(Struct):
     last began the task again. `moved`: another provider than the one that the plan names has taken the task over for
     good; `rerouted`: for its own outcome, which is done once. `fixes` counts how often its work went back with what
     was found wrong (`last_fix`: the one time after all rounds is used up), `conflicts` how often because it could not
-    be merged. `findings` and `flags` are the latest; `steps` are those of bringing it home that are done, with what
-    the event says; `commit` and `files` are what came home.
+    be merged. `findings` and `flags` are the latest, `check` is who looks at it now (`checks` counts these of one
+    attempt). `steps` are those of bringing it
+    home that are done, with what the event says; `commit` and `files` are what came home.
     """
 
     id: str
@@ -96,6 +106,8 @@ class TaskState(Struct):
     conflicts: int = 0
     findings: tuple[Finding, ...] = ()
     flags: tuple[str, ...] = ()
+    check: Check | None = None
+    checks: int = 0
     steps: dict[str, str] = field(default_factory=dict)
     commit: str = ""
     files: tuple[str, ...] = ()

@@ -50,10 +50,11 @@ OnConflict = Literal["error", "reuse", "increment", "remove"]
 Category = Literal["functional", "static", "runtime"]
 """What a criterion looks at: what the work does, how it is written, how it runs."""
 
+NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}(?!\n)$"
 Name = Annotated[
     str,
     Meta(
-        pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}(?!\n)$",
+        pattern=NAME_PATTERN,
         description="Letters, digits, '_', '-'; starts with a letter or '_'; at most 64 characters.",
     ),
 ]

@@ -14,7 +14,7 @@ from daplug_supervisor.core.machine import Status
 from daplug_supervisor.core.model import Pool, Run, TaskState
 from daplug_supervisor.core.plan import COMMAND, Retry
 from daplug_supervisor.core.queues import sharing
-from daplug_supervisor.core.results import LIMITS, RULES, OutcomeKind, Result
+from daplug_supervisor.core.results import LIMITS, RULES, Follow, OutcomeKind, Result
 
 MAX_LOST = 3
 """Attempts lost in a row before a person is asked."""
@@ -69,17 +69,19 @@ def _follows(run: Run, task: TaskState, result: Result, now: float, ahead: float
     rule = RULES[result.outcome.kind]
     if task.cancelling and task.status is not Status.LANDING:
         return [ev.TaskCancelled(task.id, task.reason)]
-    if rule.follow == "fail":
-        return [ev.TaskFailed(task.id, result)]
-    if rule.follow == "stuck":
-        return [_in_the_way(task, result)]
-    if rule.follow == "other":
-        return [_elsewhere(run, task, result)]
+    if rule.follow in ("fail", "stuck", "other"):
+        return [_final(run, task, result, rule.follow)]
     if rule.follow == "fix" and run.spec(task.id).command is None:
         return [_fixed(run, task, result)]
     if rule.follow in ("verify", "fix", "retry") and not _provider_is_silent(run, task, result, now):
         return [_again(run, task, result, now)]
     return _closed(run, task, result, now, ahead)
+
+
+def _final(run: Run, task: TaskState, result: Result, follow: Follow) -> ev.Event:
+    if follow == "fail":
+        return ev.TaskFailed(task.id, result)
+    return _in_the_way(task, result) if follow == "stuck" else _elsewhere(run, task, result)
 
 
 def _in_the_way(task: TaskState, result: Result) -> ev.Event:
@@ -105,7 +107,7 @@ def _again(run: Run, task: TaskState, result: Result, now: float) -> ev.Event:
         return ev.RetryScheduled(task.id, result, uses_try=False)
     if kind is OutcomeKind.LOST and task.lost + 1 >= MAX_LOST:
         return _stuck(task, result)
-    uses_try, tries = RULES[kind].uses_try, _tries(task, result)
+    uses_try, tries = RULES[kind].uses_try or kind is OutcomeKind.VERIFY_FAILED, _tries(task, result)
     if uses_try and tries >= retry.attempts:
         return ev.TaskFailed(task.id, result)
     count = max(1, tries) if uses_try else task.lost + 1

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.machine import ACTIVE, ENDED, SATISFIED, Status, next_status
-from daplug_supervisor.core.model import Attempt, Halt, Past, Pool, Run, Spent, State, TaskState
+from daplug_supervisor.core.model import Attempt, Check, Halt, Past, Pool, Run, Spent, State, TaskState
 from daplug_supervisor.core.plan import COMMAND, Plan
 from daplug_supervisor.core.queues import (
     flaw,
@@ -110,7 +110,7 @@ def _begin_counting(run: Run, at: float) -> None:
 def _started(run: Run, task: TaskState, event: ev.AttemptStarted, at: float) -> None:
     task.attempt = Attempt(event.number, event.token, event.provider, at)
     run.pools[event.provider].starts(task.id, at)
-    task.not_before = 0.0
+    task.not_before, task.check, task.checks = 0.0, None, 0
     task.reason = task.remedy = ""
     for pool in run.pools.values():
         promote(run, pool, at)
@@ -173,14 +173,20 @@ def _retried(run: Run, task: TaskState, event: ev.RetryScheduled, at: float) -> 
 
 
 def _gave_up(run: Run, task: TaskState, event: ev.TaskFailed | ev.TaskStuck, at: float) -> None:
-    _ended(run, task, event.result, at, uses_try=RULES[event.result.outcome.kind].uses_try)
+    kind = event.result.outcome.kind
+    _ended(run, task, event.result, at, uses_try=RULES[kind].uses_try or kind is OutcomeKind.VERIFY_FAILED)
     task.reason = event.result.outcome.detail
     task.remedy = event.remedy if isinstance(event, ev.TaskStuck) else ""
     run.fresh_failures += 1
 
 
+def _verifying(_run: Run, task: TaskState, event: ev.VerificationStarted, _at: float) -> None:
+    task.checks = event.number
+    task.check = Check(event.number, event.pid, event.start, event.boot)
+
+
 def _verified(_run: Run, task: TaskState, event: ev.VerificationPassed, _at: float) -> None:
-    task.findings, task.flags, task.steps = event.findings, event.flags, {}
+    task.findings, task.flags, task.steps, task.check = event.findings, event.flags, {}, None
 
 
 def _step_done(_run: Run, task: TaskState, event: ev.StepDone, _at: float) -> None:
@@ -213,6 +219,7 @@ _NOTES: dict[type[ev.TaskEvent], Callable[[Run, TaskState, Any, float], None]] =
     ev.AttemptStarted: _started,
     ev.AttemptSpawned: _spawned,
     ev.AttemptExited: _exited,
+    ev.VerificationStarted: _verifying,
     ev.VerificationPassed: _verified,
     ev.StepDone: _step_done,
     ev.Landed: _landed,

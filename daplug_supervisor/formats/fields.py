@@ -74,6 +74,31 @@ def _struct(node: Mapping, cls: type, path: FieldPath, found: Findings) -> dict[
     return result
 
 
+def _listed(kind: inspect.Type) -> inspect.Type:
+    """What of a type that a value may have is a list."""
+    kinds = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
+    return next((one for one in kinds if isinstance(one, inspect.VarTupleType)), kind)
+
+
+def _complete(cls: type, values: dict[str, Any], node: Mapping, path: FieldPath, found: Findings) -> bool:
+    """Whether a mapping has all that it must have. What is there and does not fit has been told."""
+    missing = [name for name in _required(cls) if name not in values]
+    for name in missing:
+        if name not in node.entries:
+            found.note(Finding(path, f"has no {name}", f"add {name}: ...", node.at))
+    return not missing
+
+
+@cache
+def _required(cls: type) -> tuple[str, ...]:
+    info = inspect.type_info(cls)
+    return (
+        tuple(field.encode_name for field in info.fields if field.required)
+        if isinstance(info, inspect.StructType)
+        else ()
+    )
+
+
 def _unknown(key: str, at: int, path: FieldPath, cls: type) -> Finding:
     known = [*_fields(cls)]
     nearest = Nearest([*known, "blocked_by"] if cls is Task else known)
@@ -85,6 +110,7 @@ def _unknown(key: str, at: int, path: FieldPath, cls: type) -> Finding:
 
 def _value(node: Node, kind: inspect.Type, path: FieldPath, found: Findings, *, null: bool = False) -> Any:
     value: Any = BAD
+    kind = _listed(kind) if isinstance(node, Sequence) else kind
     match kind, node:
         case _, Broken():
             return BAD
@@ -92,6 +118,8 @@ def _value(node: Node, kind: inspect.Type, path: FieldPath, found: Findings, *, 
             value = None
         case inspect.StructType(), Mapping():
             value = _struct(node, kind.cls, path, found)
+            if not _complete(kind.cls, value, node, path, found):
+                return BAD
         case inspect.DictType(), Mapping():
             value = _dict(node, kind, path, found)
         case inspect.VarTupleType(), Sequence() if len(node.items) >= (kind.min_length or 0):

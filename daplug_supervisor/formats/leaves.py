@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from msgspec import inspect
 
-from daplug_supervisor.core.plan import ID_PATTERN, VARIABLE_PATTERN, Id, parse_duration
+from daplug_supervisor.core.plan import ID_PATTERN, NAME_PATTERN, VARIABLE_PATTERN, Id, parse_duration
 from daplug_supervisor.formats.findings import FieldPath, escaped, shown
 from daplug_supervisor.formats.nodes import Node, Scalar, Sequence, resolved
 
@@ -86,7 +86,12 @@ def described(kind: inspect.Type) -> str:  # noqa: PLR0911 - one return a type
     """What a type wants, in words."""
     match kind:
         case inspect.StrType():
-            known = {None: "text", ID_PATTERN: "an id", VARIABLE_PATTERN: "the name of a variable, or NAME_*"}
+            known = {
+                None: "text",
+                ID_PATTERN: "an id",
+                NAME_PATTERN: "a name",
+                VARIABLE_PATTERN: "the name of a variable, or NAME_*",
+            }
             words = known.get(kind.pattern, f"text like {kind.pattern}")
             return words if not kind.min_length else f"{words} that is not empty"
         case inspect.BoolType():

@@ -20,6 +20,7 @@ from daplug_supervisor.core.state import Run, TaskState
 from daplug_supervisor.errors import LaunchError
 from daplug_supervisor.ports import Attached, Identity, Launch
 from daplug_supervisor.supervisor import differences
+from daplug_supervisor.supervisor.acceptance import verify
 from daplug_supervisor.supervisor.desk import Desk
 from daplug_supervisor.supervisor.outcomes import masked, outcome_of
 from daplug_supervisor.supervisor.preparation import (
@@ -48,7 +49,7 @@ async def work(desk: Desk, run: Run, task: TaskState) -> None:
     if task.status is Status.RUNNING:
         await _attempt(desk, run, task)
     if task.status is Status.VERIFYING:
-        desk.record(run.id, ev.VerificationPassed(task.id))
+        await verify(desk, run, task)
     if task.status is Status.LANDING:
         desk.record(run.id, ev.Landed(task.id))
 

@@ -304,6 +304,7 @@ class Supervisor:
             if handle.state.finished_at is None and handle.state.halt is None:
                 handle.begin()  # resumed, or a task of it is to be tried again
                 self.stopping, self._ending = False, None
+                self._scheduler.staff(handle)  # what was being verified when all was stopped
         await self._recorder_now().settle()
         return answer
 
@@ -331,17 +332,18 @@ class Supervisor:
             raise NotPossibleError(f"there is no run {run!r} here")
         return found
 
-    def halt(self, reason: str, by: ev.HaltedBy = "caller") -> None:
-        """Start nothing more in any run; what runs may finish."""
+    def halt(self, reason: str, by: ev.HaltedBy = "caller", *, now: bool = False) -> None:
+        """Start nothing more in any run; what runs may finish. `now`: it is being stopped, and not waited for."""
         self._end_soon()
         for handle in self._handles.values():
             run = handle.state
-            if run.halt is None and run.finished_at is None:
-                self.record(run.id, ev.HaltRequested(reason, by, run.at_work))
+            halting = run.halt is not None and not (now and run.halt.halted_at is None and not run.halt.now)
+            if not halting and run.finished_at is None:
+                self.record(run.id, ev.HaltRequested(reason, by, run.at_work, now))
 
     def stop(self) -> None:
         """Halt every run and have its agents stopped now; attempts are journalled as interrupted, and cost no try."""
-        self.halt("stopped")  # or the interrupted attempts would be tried again at once
+        self.halt("stopped", now=True)  # or the interrupted attempts would be tried again at once
         self.stopping = True
         for attached in list(self.live.values()):
             attached.stop()

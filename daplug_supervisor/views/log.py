@@ -155,6 +155,7 @@ _MESSAGES: dict[type[ev.Event], tuple[Level, Words]] = {
         "info",
         lambda e: f"The attempt ended {_ended(e.result)} and claims success, which is to be verified.",
     ),
+    ev.VerificationStarted: ("info", lambda e: f"Process {e.pid} runs the criteria."),
     ev.VerificationPassed: ("info", lambda _: "Verified."),
     ev.StepDone: ("info", lambda e: f"Landing: {e.step} done{_why(e.detail)}"),
     ev.Landed: ("info", lambda _: "Done: the work is where the next task finds it."),

@@ -79,6 +79,24 @@ def _work(place: Place, record: Record, patience: float) -> Work:
     return Work(path, place.branch, int(commits), files, tuple(uncommitted), more)
 
 
+def changed_since(admin: str, path: str, base: str, patience: float) -> tuple[str, ...]:
+    """The files of a worktree that are not as they are in a commit, new ones too; a bounded number of them.
+
+    Raises:
+        GitError: that cannot be told.
+    """
+    tracked, whole = git.head(
+        path, *git.within(admin, path), "diff", "--name-only", "-z", "--no-renames", "--ignore-submodules=all", base,
+        "--", most=_MOST_BYTES, patience=patience,
+    )  # fmt: skip
+    new, all_new = git.head(
+        path, *git.within(admin, path), "ls-files", "--others", "--exclude-standard", "-z", "--",
+        most=_MOST_BYTES, patience=patience,
+    )  # fmt: skip
+    names = {*_names(tracked, whole=whole)[0], *_names(new, whole=all_new)[0]}
+    return tuple(sorted(names - {git.TASK_FILE}))
+
+
 def uncommitted_in(admin: str, path: str, patience: float) -> tuple[list[str], bool]:
     """The files of a worktree that are not committed as they are, and whether those are all.
 

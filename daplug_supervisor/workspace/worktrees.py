@@ -36,12 +36,14 @@ class Worktree(Struct, frozen=True):
         branch: its branch.
         admin: git's own directory for it, which goes with it.
         cwd: the directory in it that corresponds to the one that was asked about.
+        base: the commit that its work is based on.
     """
 
     path: str
     branch: str
     admin: str
     cwd: str
+    base: str
 
 
 def worktree(
@@ -74,9 +76,29 @@ def worktree(
         git.keep_out(repository, wanted.base)
         found = _settled(repository, name, wanted, on_conflict)
     place = found.place
+    record = place.read() or wanted
     return Worktree(
-        place.path, place.branch, found.admin, f"{place.path}/{repository.prefix}".removesuffix("/")
+        place.path,
+        place.branch,
+        found.admin,
+        f"{place.path}/{repository.prefix}".removesuffix("/"),
+        record.base,
     )
+
+
+def rebase(target: Path, *, owner: str, name: str, base: str) -> None:
+    """What is in a task's worktree is based on another commit from now on.
+
+    Raises:
+        GitError, OSError: that could not be written down.
+    """
+    repository = git.repository(target)
+    with locked(repository.common):
+        for place in places(repository, name):
+            record = place.read()
+            if record is not None and record.owner == owner:
+                place.write(replace(record, base=base))
+                return
 
 
 def owner_of(directory: str) -> str:

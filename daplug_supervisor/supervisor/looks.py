@@ -1,0 +1,183 @@
+"""The process tree that runs a task's criteria: started behind a gate, stopped, and taken back after a restart.
+
+Who it is is durable before it starts, as for an attempt: otherwise a restart might have two at work in one place.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import anyio
+import msgspec
+
+from daplug_supervisor.core import events as ev
+from daplug_supervisor.core.acceptance import Look
+from daplug_supervisor.core.bundle import ATTEMPT_VARIABLE, Bundle
+from daplug_supervisor.core.environment import named
+from daplug_supervisor.core.plan import pass_env
+from daplug_supervisor.core.results import Exit
+from daplug_supervisor.core.state import Run, TaskState
+from daplug_supervisor.errors import LaunchError
+from daplug_supervisor.ports import Attached, Gate, Identity, Launch
+from daplug_supervisor.processes import criteria
+from daplug_supervisor.supervisor.desk import Desk
+from daplug_supervisor.supervisor.preparation import NoRoomError, unless_full, unless_ours
+from daplug_supervisor.workers.text import one_line
+from daplug_supervisor.workspace.files import STDOUT, make_private, open_output, write_atomically
+
+_SPEC = "criteria.json"
+_LARGEST = 8 << 20
+_SLACK = 60.0
+"""Seconds that the shim waits longer than all criteria may take together."""
+
+_AGAIN = 2.0
+_MOST_LOST = 3
+_LOST = Look(error="the process that runs the criteria was lost, again and again")
+
+
+async def looks(desk: Desk, run: Run, task: TaskState, bundle: Bundle, held: list[Gate]) -> list[Look] | None:
+    """How each criterion ended; None if they were stopped. What is lost is run again.
+
+    `held` takes the shims that were used: they are to be released when what was found is recorded, not before.
+    """
+    count, check = len(bundle.spec.accept), task.check
+    for _ in range(_MOST_LOST):
+        if check is not None:  # of another supervisor
+            who = Identity(check.pid, check.start, check.boot)
+            attached = await desk.launcher.attach(who, directory_of(bundle, check.number))
+            ended, check = await _wait(desk, run, task, attached), None
+        else:
+            ended = await _started(desk, run, task, bundle, held)
+        if (ended is None or not ended.known or ended.stopped) and (task.cancelling or desk.stopping):
+            return None
+        if ended is not None and (ended.code == 0 or ended.stopped == "deadline"):
+            return _read(directory_of(bundle, task.checks), count)
+    return [_LOST] * count
+
+
+def directory_of(bundle: Bundle, number: int) -> str:
+    """Where a run of the criteria has its files."""
+    return f"{bundle.directory}/accept-{number}"
+
+
+async def _started(desk: Desk, run: Run, task: TaskState, bundle: Bundle, held: list[Gate]) -> Exit | None:
+    """Start the tree that runs the criteria, and wait for its end; None if there is to be none."""
+    launch, number = None, task.checks + 1
+    while launch is None:
+        try:
+            launch = _launch(desk, run, bundle, number)
+        except NoRoomError as error:
+            await room(desk, bundle.name, error)
+            if task.cancelling or desk.stopping:
+                return None
+    gate = await _gate(desk, task)
+    if gate is None:
+        return None
+    held.append(gate)
+    who = gate.identity
+    await desk.record(run.id, ev.VerificationStarted(task.id, number, who.pid, who.start, who.boot)).wait()
+    if task.cancelling or desk.stopping:
+        return None
+    return await _wait(desk, run, task, gate.open(launch))
+
+
+async def _gate(desk: Desk, task: TaskState) -> Gate | None:
+    about = f"criteria of {task.id}"
+    try:
+        while not (task.cancelling or desk.stopping):
+            try:
+                return desk.launcher.idle() or await desk.launcher.reserve()
+            except LaunchError as error:  # too many processes, say: there may be fewer in a while
+                desk.notices.tell(about, f"the {about} wait: {error}")
+                await anyio.sleep(_AGAIN)
+    finally:
+        desk.notices.tell(about, "")
+    return None
+
+
+async def _wait(desk: Desk, run: Run, task: TaskState, attached: Attached) -> Exit | None:
+    key = run.id, task.id
+    desk.live[key] = attached
+    try:
+        if task.cancelling or desk.stopping:
+            await desk.settle()
+            attached.stop()
+        return await attached.wait()
+    finally:
+        desk.live.pop(key, None)
+
+
+def _launch(desk: Desk, run: Run, bundle: Bundle, number: int) -> Launch:
+    """Write down what is to be run, and how.
+
+    Raises:
+        NoRoomError: the disk is full.
+        StateDirectoryError: nothing can be written there any more.
+    """
+    directory, wanted = directory_of(bundle, number), bundle.spec.accept
+    told = {
+        "directory": directory,
+        "cwd": bundle.cwd,
+        "criteria": [(one.argv, one.timeout, one.expect_output or "") for one in wanted],
+    }
+    try:
+        make_private(Path(directory))
+        write_atomically(Path(directory) / _SPEC, msgspec.json.encode(told))
+    except OSError as error:
+        unless_full(error)
+        unless_ours(desk, f"{directory}: {error.strerror}")
+        raise
+    names = {
+        "DAPLUG_RUN": run.id,
+        "DAPLUG_TASK": bundle.task,
+        ATTEMPT_VARIABLE: f"{bundle.token}-accept-{number}",
+    }
+    whole = sum(one.timeout for one in wanted) + _SLACK
+    return Launch(
+        directory=directory,
+        argv=(sys.executable, "-I", "-S", criteria.__file__, f"{directory}/{_SPEC}"),
+        cwd=bundle.cwd,
+        env={
+            **named(desk.environ, pass_env(run.plan, bundle.assignment.provider)),
+            **bundle.spec.env,
+            **names,
+        },
+        deadline=desk.clock.monotonic() + whole,
+    )
+
+
+def _read(directory: str, count: int) -> list[Look]:
+    """What the tree has written down; what is missing is not known."""
+    looks = [Look() for _ in range(count)]
+    with suppress(OSError), open_output(Path(directory) / STDOUT) as file:
+        for line in file.read(_LARGEST).splitlines():
+            with suppress(msgspec.MsgspecError):
+                found = msgspec.json.decode(line, type=_Line)
+                if 0 <= found.criterion < count:
+                    looks[found.criterion] = found.look
+    return looks
+
+
+class _Line(msgspec.Struct, frozen=True):
+    criterion: int
+    code: int | None = None
+    seconds: float = 0.0
+    late: bool = False
+    printed: bool = True
+    error: str = ""
+
+    @property
+    def look(self) -> Look:
+        return Look(self.code, self.seconds, self.late, self.printed, one_line(self.error))
+
+
+async def room(desk: Desk, name: str, error: Exception) -> None:
+    """The disk is full: that is waited for."""
+    about = f"room for {name}"
+    desk.notices.tell(about, f"no room on the disk to look at {name}: {error}; free some space")
+    try:
+        await anyio.sleep(_AGAIN)
+    finally:
+        desk.notices.tell(about, "")

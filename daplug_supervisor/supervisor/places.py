@@ -1,0 +1,80 @@
+"""Where an attempt's work is, and what is different there from when the task began."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+import anyio.to_thread
+from msgspec import Struct
+
+from daplug_supervisor.core.bundle import Bundle
+from daplug_supervisor.core.state import Run, TaskState
+from daplug_supervisor.supervisor import differences
+from daplug_supervisor.supervisor.desk import Desk
+from daplug_supervisor.supervisor.preparation import find_worktree, make_bundle, moved
+from daplug_supervisor.workspace import git
+from daplug_supervisor.workspace.changes import changed_since
+from daplug_supervisor.workspace.worktrees import Worktree
+
+_PATIENCE = 60.0
+
+
+class Place(Struct, frozen=True):
+    """Where the work of an attempt is: its bundle as it ran, and its own worktree, if it has one."""
+
+    bundle: Bundle
+    worktree: Worktree | None = None
+
+    @property
+    def top(self) -> str:
+        """The directory that git names files from."""
+        if self.worktree is not None:
+            return self.worktree.path
+        with suppress(git.GitError):
+            return git.repository(self.bundle.target).top
+        return self.bundle.target
+
+    def relative(self, name: str) -> str:
+        """A path that an attempt names (from where it worked, or absolute), as git names it."""
+        path = os.path.normpath(os.path.join(self.bundle.cwd, name))  # noqa: PTH118 (no file is asked)
+        return os.path.relpath(path, self.top)
+
+    def changed(self) -> tuple[str, ...] | None:
+        """The files that are different from when the task began, as git names them; None if nobody can tell."""
+        with suppress(git.GitError, OSError):
+            if self.worktree is not None:
+                return changed_since(self.worktree.admin, self.worktree.path, self.worktree.base, _PATIENCE)
+            return differences.since_marked(self.bundle)
+        return None
+
+    def was_there(self, files: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of some files that were there before the task began."""
+        base = self.worktree.base if self.worktree is not None else "HEAD"
+        with suppress(git.GitError, OSError):
+            where = (
+                self.worktree.admin if self.worktree is not None else git.repository(self.bundle.target).own
+            )
+            names = git.inside(where, "ls-tree", "-r", "-z", "--name-only", "--full-tree", base).split("\0")
+            known = set(names)
+            return tuple(name for name in files if name in known)
+        return ()
+
+
+async def place_of(desk: Desk, run: Run, task: TaskState) -> Place:
+    """Where the work of the task's latest attempt is.
+
+    Raises:
+        UnpreparedError: it is no longer there.
+        NoRoomError: the disk is full.
+    """
+    bundle = make_bundle(desk, run, task)
+    if not bundle.spec.worktree:
+        return Place(bundle)
+    found = await find_worktree(bundle)
+    return Place(moved(bundle, found), found)
+
+
+async def changed(place: Place) -> tuple[str, ...] | None:
+    """`Place.changed`, in a thread."""
+    return await anyio.to_thread.run_sync(place.changed)
