@@ -8,7 +8,7 @@ from typing import Any
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.decide import Decision, Start, decide, wake_at
 from daplug_supervisor.core.plan import Plan, Provider, Retry, Task
-from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind, Result, Usage
+from daplug_supervisor.core.results import Exit, Finding, Outcome, OutcomeKind, Result, Usage
 from daplug_supervisor.core.retry import after_attempt
 from daplug_supervisor.core.state import Pool, Run, State, TaskState, apply
 
@@ -113,8 +113,10 @@ def samples(name: str = "a", provider: str = "codex") -> dict[type[ev.TaskEvent]
         ev.AttemptStarted(name, 1, "token", provider),
         ev.AttemptSpawned(name, 7, 8, "boot", 9.5),
         ev.AttemptExited(name, result(OutcomeKind.COMPLETED)),
-        ev.VerificationPassed(name),
-        ev.Landed(name),
+        ev.VerificationStarted(name, 1, 17, 18, "boot"),
+        ev.VerificationPassed(name, (Finding(0, "it works", claimed="PASS"),), ("a flag",)),
+        ev.StepDone(name, "commit", "c0ffee"),
+        ev.Landed(name, "c0ffee", ("a.txt",)),
         ev.RetryScheduled(name, result(), 5.0, uses_try=False, provider=provider),
         ev.TaskFailed(name, result()),
         ev.TaskStuck(name, result(), "remedy"),
@@ -149,6 +151,7 @@ def others(plan: Plan) -> list[ev.Event]:
         ev.ProviderStopped("codex", "401"),
         ev.ProviderPaused("codex", 2000.0, "lunch"),
         ev.ProviderResumed("codex"),
+        ev.HookRan("post_task", "a", 1, "exit code 1"),
         ev.RunFinished(),
     ]
 

@@ -103,6 +103,12 @@ RULES: dict[OutcomeKind, Rule] = {
 }
 """One rule a kind; `core.retry` applies them."""
 
+
+def uses_try(kind: OutcomeKind, *, command: bool) -> bool:
+    """Whether an attempt that ended so uses up a try of its task: an agent's rounds of mending are counted apart."""
+    return RULES[kind].uses_try or (command and RULES[kind].follow == "fix")
+
+
 RETRYABLE = frozenset(kind for kind, rule in RULES.items() if rule.follow != "fail")
 """Kinds after which `task retry` needs no ``--force``."""
 

@@ -14,7 +14,7 @@ from daplug_supervisor.core.machine import Status
 from daplug_supervisor.core.model import Pool, Run, TaskState
 from daplug_supervisor.core.plan import COMMAND, Retry
 from daplug_supervisor.core.queues import sharing
-from daplug_supervisor.core.results import LIMITS, RULES, Follow, OutcomeKind, Result
+from daplug_supervisor.core.results import LIMITS, RULES, Follow, OutcomeKind, Result, uses_try
 
 MAX_LOST = 3
 """Attempts lost in a row before a person is asked."""
@@ -58,7 +58,7 @@ def after_attempt(
     """
     found = _follows(run, task, result, now, ahead)
     again = found[0]
-    spent = _spent(run, task, result, uses_try=again.uses_try) if isinstance(again, ev.RetryScheduled) else ""
+    spent = _spent(run, task, result, counts=again.uses_try) if isinstance(again, ev.RetryScheduled) else ""
     if spent:
         remedy = "raise the task's budget, then retry it"
         return [ev.TaskStuck(task.id, _told(result, f"its budget is spent ({spent})"), remedy), *found[1:]]
@@ -92,9 +92,10 @@ def _in_the_way(task: TaskState, result: Result) -> ev.Event:
     return _stuck(task, result)
 
 
-def _tries(task: TaskState, result: Result) -> int:
+def _tries(run: Run, task: TaskState, result: Result) -> int:
     """The tries, this one included; one that ended with a claim of success has been counted."""
-    return task.tries + (RULES[result.outcome.kind].uses_try and task.status is Status.RUNNING)
+    counts = uses_try(result.outcome.kind, command=run.spec(task.id).command is not None)
+    return task.tries + (counts and task.status is Status.RUNNING)
 
 
 def _stuck(task: TaskState, result: Result) -> ev.TaskStuck:
@@ -107,22 +108,22 @@ def _again(run: Run, task: TaskState, result: Result, now: float) -> ev.Event:
         return ev.RetryScheduled(task.id, result, uses_try=False)
     if kind is OutcomeKind.LOST and task.lost + 1 >= MAX_LOST:
         return _stuck(task, result)
-    uses_try, tries = RULES[kind].uses_try or kind is OutcomeKind.VERIFY_FAILED, _tries(task, result)
-    if uses_try and tries >= retry.attempts:
+    counts, tries = uses_try(kind, command=run.spec(task.id).command is not None), _tries(run, task, result)
+    if counts and tries >= retry.attempts:
         return ev.TaskFailed(task.id, result)
-    count = max(1, tries) if uses_try else task.lost + 1
+    count = max(1, tries) if counts else task.lost + 1
     name = attempt_name(run.id, task.id, task.attempt.number if task.attempt else 0)
-    return ev.RetryScheduled(task.id, result, now + delay(name, count, retry), uses_try)
+    return ev.RetryScheduled(task.id, result, now + delay(name, count, retry), counts)
 
 
-def _spent(run: Run, task: TaskState, result: Result, *, uses_try: bool) -> str:
+def _spent(run: Run, task: TaskState, result: Result, *, counts: bool) -> str:
     """Which limit of its budget a task has reached with this attempt, in words, or ''."""
     budget = run.spec(task.id).budget
     if budget is None:
         return ""
     spent = replace(task.spent)
     if task.status is Status.RUNNING:
-        spent.attempts += uses_try
+        spent.attempts += counts
         spent.add(result.outcome.usage)
     return reached(budget, spent)
 
@@ -161,7 +162,7 @@ def _alike(before: Result, now: Result) -> bool:
 
 
 def _elsewhere(run: Run, task: TaskState, result: Result) -> ev.Event:
-    spent = task.rerouted or _tries(task, result) >= run.spec(task.id).retry.attempts
+    spent = task.rerouted or _tries(run, task, result) >= run.spec(task.id).retry.attempts
     other = None if spent else _another(run, task)
     return _stuck(task, result) if other is None else ev.RetryScheduled(task.id, result, provider=other)
 

@@ -26,7 +26,7 @@ from daplug_supervisor.core.queues import (
     satisfy,
     unqueue,
 )
-from daplug_supervisor.core.results import ANSWERED, RULES, OutcomeKind, Result
+from daplug_supervisor.core.results import ANSWERED, RULES, OutcomeKind, Result, uses_try
 from daplug_supervisor.core.times import move, set_by
 from daplug_supervisor.errors import IllegalTransitionError
 
@@ -128,7 +128,7 @@ def _spawned(_run: Run, task: TaskState, event: ev.AttemptSpawned, at: float) ->
     )
 
 
-def _ended(run: Run, task: TaskState, result: Result, at: float, *, uses_try: bool) -> None:
+def _ended(run: Run, task: TaskState, result: Result, at: float, *, counts: bool) -> None:
     """Keep what an attempt was worth. A claim of success was counted as a try: what is found later replaces it."""
     attempt, kind = task.attempt, result.outcome.kind
     assert attempt is not None, "only an attempt has a result"  # noqa: S101
@@ -136,25 +136,25 @@ def _ended(run: Run, task: TaskState, result: Result, at: float, *, uses_try: bo
         task.past = task.past[:-1]
         task.tries -= 1
     else:
-        _spend(run, task, attempt.provider, result, uses_try=uses_try)
+        _spend(run, task, attempt.provider, result, counts=counts)
     task.past += (Past(attempt.number, attempt.provider, attempt.at, at, result),)
     if result.findings or result.flags:
         task.findings, task.flags = result.findings, result.flags
-    task.tries += uses_try
+    task.tries += counts
     task.lost = task.lost + 1 if kind is OutcomeKind.LOST else 0
     if kind in ANSWERED:
         run.pools[attempt.provider].answers(at)
 
 
-def _spend(run: Run, task: TaskState, provider: str, result: Result, *, uses_try: bool) -> None:
+def _spend(run: Run, task: TaskState, provider: str, result: Result, *, counts: bool) -> None:
     for spent in (run.spent, task.spent):
-        spent.attempts += uses_try
+        spent.attempts += counts
         if run.plan.providers[provider].worker != COMMAND:
             spent.add(result.outcome.usage)
 
 
 def _exited(run: Run, task: TaskState, event: ev.AttemptExited, at: float) -> None:
-    _ended(run, task, event.result, at, uses_try=True)
+    _ended(run, task, event.result, at, counts=True)
 
 
 def _retried(run: Run, task: TaskState, event: ev.RetryScheduled, at: float) -> None:
@@ -162,7 +162,7 @@ def _retried(run: Run, task: TaskState, event: ev.RetryScheduled, at: float) -> 
     task.fixes += kind is OutcomeKind.VERIFY_FAILED
     task.last_fix |= event.last_fix
     task.conflicts += kind is OutcomeKind.CONFLICT
-    _ended(run, task, event.result, at, uses_try=event.uses_try)
+    _ended(run, task, event.result, at, counts=event.uses_try)
     task.not_before = event.not_before
     task.reason = event.result.outcome.detail
     if event.provider is not None:
@@ -173,8 +173,8 @@ def _retried(run: Run, task: TaskState, event: ev.RetryScheduled, at: float) -> 
 
 
 def _gave_up(run: Run, task: TaskState, event: ev.TaskFailed | ev.TaskStuck, at: float) -> None:
-    kind = event.result.outcome.kind
-    _ended(run, task, event.result, at, uses_try=RULES[kind].uses_try or kind is OutcomeKind.VERIFY_FAILED)
+    kind, command = event.result.outcome.kind, run.spec(task.id).command is not None
+    _ended(run, task, event.result, at, counts=uses_try(kind, command=command))
     task.reason = event.result.outcome.detail
     task.remedy = event.remedy if isinstance(event, ev.TaskStuck) else ""
     run.fresh_failures += 1

@@ -74,6 +74,7 @@ def resolve(
         timeout=written.timeout,
         budget=written.budget,
         pass_env=written.pass_env,
+        hooks=written.hooks,
     )
     return plan, found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -41,6 +42,10 @@ class Desk(Protocol):
 
     def worker(self, run: Run, provider: str) -> Worker:
         """The worker of a provider."""
+        ...
+
+    def queue(self, name: str) -> asyncio.Lock:
+        """Where those wait that want to do one and the same thing one after another."""
         ...
 
     def forget(self, run: str) -> None:

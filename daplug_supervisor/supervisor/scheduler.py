@@ -17,6 +17,7 @@ from daplug_supervisor.core.machine import ACTIVE
 from daplug_supervisor.core.state import Run
 from daplug_supervisor.supervisor.desk import Desk
 from daplug_supervisor.supervisor.handle import Confirm, RunHandle
+from daplug_supervisor.supervisor.hooks import after_run, after_task
 from daplug_supervisor.supervisor.reports import make_report, owners, write_report
 from daplug_supervisor.supervisor.slot import work
 from daplug_supervisor.views.work import WorkLeft, work_left
@@ -165,6 +166,7 @@ class Scheduler:
                 await work(self._desk, run, run.tasks[task])
             finally:
                 self._at_work.discard((run.id, task))
+            await after_task(self._desk, run, run.tasks[task])
             following: asyncio.Future[str | None] = loop.create_future()
             idle.append(following)
             given = await following
@@ -176,15 +178,16 @@ class Scheduler:
         """The run has come to an end or to a halt: write the report, then say so."""
         run = handle.state
         self._desk.record(run.id, event)
-        of = owners(self._desk.directory, run)
-        if of and self._tasks is not None:
+        of, hooks = owners(self._desk.directory, run), run.plan.hooks
+        if (of or hooks.post_task or hooks.post_run) and self._tasks is not None:
             self._tasks.start_soon(self._look, handle, of, name=f"worktrees of {run.id}")
         else:
             self._report(handle, WorkLeft())
 
     async def _look(self, handle: RunHandle, of: dict[str, str]) -> None:
-        """Look into the worktrees of a run that is over, beside all else, then report."""
+        """Run the hooks of a run that is over and look into its worktrees, beside all else, then report."""
         run, found = handle.state, dict[str, Work]()
+        await after_run(self._desk, run)
         try:
             found = await anyio.to_thread.run_sync(work_of, run.target, of, _LOOKS, abandon_on_cancel=True)
         except Exception:  # a report without it is better than none

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -93,6 +94,7 @@ class Supervisor:
         self.launcher: Launcher = launcher or ShimLauncher(handed_on(self.environ))
         self.live: dict[tuple[str, str], Attached] = {}
         self.stopping = False
+        self._queues: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.notices = Notices(self.clock)
         self.health = HealthCheck(self.directory, self.clock, self.notices, health or Rules())
         self._ending: float | None = None
@@ -389,9 +391,15 @@ class Supervisor:
         """The worker of a provider of a run."""
         return self._admission.worker(run.plan.providers[provider].worker, run.target)
 
+    def queue(self, name: str) -> asyncio.Lock:
+        """One lock for each name: `desk.Desk`."""
+        return self._queues[name]
+
     def forget(self, run: str) -> None:
         """Have a finished run no longer at hand; `load` reads it from the journal again."""
         del self.state.runs[run]
+        for name in (run, f"hooks of {run}"):
+            self._queues.pop(name, None)
 
     # --- inside
 

@@ -37,6 +37,8 @@ def log_line(entry: ev.Entry, agent: str = "") -> LogLine:
     level, words = _MESSAGES[type(event)]
     if isinstance(event, ev.CommandAnswered) and not event.applied:
         level = "warning"
+    if isinstance(event, ev.HookRan) and not event.detail:
+        level = "info"
     who = event.provider if isinstance(event, _OF_PROVIDERS) else agent or SUPERVISOR
     return LogLine(
         entry.seq, entry.at, stamp(entry.at), level, entry.run, who, event.kind, entry.task, words(event)

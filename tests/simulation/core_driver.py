@@ -18,7 +18,7 @@ from daplug_supervisor.core.commands import Command, Verb, events_of
 from daplug_supervisor.core.decide import ConfirmHalt, Finish, RequestHalt, Start
 from daplug_supervisor.core.machine import ACTIVE, ENDED, SATISFIED, TRANSITIONS, Status
 from daplug_supervisor.core.model import PROBE_TRUSTED
-from daplug_supervisor.core.results import RULES, OutcomeKind
+from daplug_supervisor.core.results import OutcomeKind, uses_try
 from daplug_supervisor.core.retry import after_attempt
 from daplug_supervisor.errors import IllegalTransitionError, NotPossibleError
 
@@ -155,8 +155,10 @@ class Drive(Story):
             check_indexes(self.run)
         for task in self.run.tasks.values():
             kinds = [past.result.outcome.kind for past in task.past[self.base.get(task.id, 0) :]]
-            counted = [RULES[kind].uses_try for kind in kinds]
-            assert sum(counted) - kinds.count(OutcomeKind.SILENT) <= task.tries <= sum(counted)
+            command = self.run.spec(task.id).command is not None
+            counted = [uses_try(kind, command=command) for kind in kinds]
+            free = kinds.count(OutcomeKind.SILENT) + task.conflicts
+            assert sum(counted) - free <= task.tries <= sum(counted)
             assert task.tries <= self.run.spec(task.id).retry.attempts
 
     def restart(self) -> None:

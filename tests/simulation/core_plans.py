@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import msgspec
 from core_making import task
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.plan import Budget, Plan, Provider, Retry, Task
-from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind, Result, Usage
+from daplug_supervisor.core.results import Exit, Finding, Outcome, OutcomeKind, Result, Usage
 
 if TYPE_CHECKING:
     from random import Random
@@ -111,6 +111,17 @@ _finite = st.floats(allow_nan=False, allow_infinity=False)
 _claims = st.dictionaries(
     st.text(max_size=5), st.none() | st.integers(-9, 9) | st.text(max_size=5), max_size=3
 )
+FINDINGS = st.lists(
+    st.builds(
+        Finding,
+        criterion=st.integers(-1, 9),
+        label=st.text(max_size=9),
+        code=st.none() | st.integers(-64, 255),
+        detail=st.text(max_size=9),
+        blame=st.sampled_from(["", "code", "environment", "unknown"]),
+    ),
+    max_size=3,
+).map(tuple)
 RESULTS = st.builds(
     Result,
     outcome=st.builds(
@@ -122,6 +133,8 @@ RESULTS = st.builds(
         usage=st.sampled_from(USAGES),
     ),
     exit=st.builds(Exit, code=st.none() | st.integers(-64, 255), seconds=_finite),
+    findings=FINDINGS,
+    tree=st.text(max_size=3),
 )
 _BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     str: st.text(max_size=20),
@@ -136,7 +149,10 @@ _BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     tuple[tuple[int, int], ...]: st.lists(st.tuples(st.integers(1, 9), st.integers(9, 99)), max_size=3).map(
         tuple
     ),
+    tuple[Finding, ...]: FINDINGS,
     ev.HaltedBy: st.sampled_from(get_args(ev.HaltedBy)),
+    ev.Step: st.sampled_from(get_args(ev.Step)),
+    Literal["post_task", "post_run"]: st.sampled_from(["post_task", "post_run"]),
     Plan: plans(3),
     Task: st.builds(task, st.just("a"), title=st.text(max_size=9), priority=st.integers(-1000, 1000)),
     Result: RESULTS,

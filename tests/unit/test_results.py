@@ -2,7 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from daplug_supervisor.core.results import ANSWERED, RETRYABLE, RULES, Exit, Follow, OutcomeKind, Rule
+from daplug_supervisor.core.results import (
+    ANSWERED,
+    RETRYABLE,
+    RULES,
+    Exit,
+    Follow,
+    OutcomeKind,
+    Rule,
+    uses_try,
+)
 
 NO_TRY = ["rate_limited", "quota", "outage", "auth", "configuration", "lost", "interrupted", "budget"]
 
@@ -20,8 +29,8 @@ FOLLOWS: dict[Follow, list[str]] = {
         "interrupted",
         "max_iterations",
         "no_result",
-        "verify_failed",
     ],
+    "fix": ["verify_failed"],
     "other": ["stalled", "unverified"],
     "stuck": ["blocked", "conflict"],
     "fail": ["plan_error"],
@@ -34,7 +43,8 @@ def test_every_kind_of_outcome_has_one_rule() -> None:
 
 @pytest.mark.parametrize("kind", OutcomeKind)
 def test_what_is_no_fault_of_the_task_uses_no_try(kind: OutcomeKind) -> None:
-    assert RULES[kind].uses_try is (kind not in NO_TRY)
+    assert uses_try(kind, command=True) is (kind not in NO_TRY)
+    assert uses_try(kind, command=False) is (kind not in {*NO_TRY, OutcomeKind.VERIFY_FAILED})
 
 
 @pytest.mark.parametrize(("follow", "kinds"), FOLLOWS.items())

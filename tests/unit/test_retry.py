@@ -215,4 +215,4 @@ def test_it_is_too_late_to_cancel_what_is_landing() -> None:
     story.claim("a")
     story.record(ev.CancelRequested("a"), ev.VerificationPassed("a"))
     story.end("a", K.CONFLICT)
-    assert (story.task("a").status, story.task("a").cancelling) == (Status.STUCK, False)
+    assert (story.task("a").status, story.task("a").cancelling) == (Status.PENDING, False)

@@ -101,7 +101,21 @@ SAID: list[tuple[ev.Event, str, str, str]] = [
         "codex",
         "The provider is paused until a person resumes it.",
     ),
+    (
+        ev.VerificationStarted("a", 1, 7, 8, "boot"),
+        "info",
+        "supervisor",
+        "Process 7 runs the criteria.",
+    ),
     (ev.VerificationPassed("a"), "info", "supervisor", "Verified."),
+    (ev.StepDone("a", "merge", "daplug/run/r"), "info", "supervisor", "Landing: merge done: daplug/run/r."),
+    (ev.HookRan("post_run"), "info", "supervisor", "Hook post_run: succeeded."),
+    (
+        ev.HookRan("post_task", "a", 1, "exit code 1"),
+        "warning",
+        "supervisor",
+        "Hook post_task of a: exit code 1.",
+    ),
     (ev.Landed("a"), "info", "supervisor", "Done: the work is where the next task finds it."),
     (
         ev.RetryScheduled("a", BOOM, T0 + 24),
