@@ -21,7 +21,7 @@ KEPT = 64 << 10
 """Bytes of the end of what a criterion prints that are kept."""
 
 _BLOCK = 64 << 10
-_GRACE = 5.0
+_GRACE = 2.0
 _LOOK = 0.05
 
 
