@@ -35,11 +35,9 @@ from daplug_supervisor.supervisor.preparation import NoRoomError, UnpreparedErro
 from daplug_supervisor.views.text import listing
 from daplug_supervisor.workers.text import last_line, one_line
 from daplug_supervisor.workspace import git
+from daplug_supervisor.workspace.bundles import VERIFICATION
 from daplug_supervisor.workspace.files import make_private, read_tail, write_atomically
 from daplug_supervisor.workspace.fingerprint import fingerprint
-
-VERIFICATION = "verification.json"
-"""In the attempt's directory: what was found in the latest look at its work."""
 
 _TAIL = 4 << 10
 _SHOWN = 5

@@ -16,6 +16,7 @@ from daplug_supervisor.core.results import Exit
 from daplug_supervisor.core.state import Run, TaskState
 from daplug_supervisor.errors import LaunchError
 from daplug_supervisor.ports import Launch
+from daplug_supervisor.supervisor import origins
 from daplug_supervisor.supervisor.desk import Desk
 from daplug_supervisor.workers.text import ending, last_line, one_line
 from daplug_supervisor.workspace.files import STDERR, make_private, read_tail
@@ -31,18 +32,19 @@ async def after_task(desk: Desk, run: Run, task: TaskState) -> None:
         return
     async with desk.queue(f"hooks of {run.id}"):
         if ("post_task", task.id) not in run.hooks and task.status in ENDED:
-            told = {"DAPLUG_TASK": task.id, "DAPLUG_STATUS": task.status, "DAPLUG_COMMIT": task.commit}
+            told = {"DAPLUG_TASK": task.id, "DAPLUG_STATUS": task.status.value, "DAPLUG_COMMIT": task.commit}
             await _run(desk, run, "post_task", task.id, words, told)
 
 
 async def after_run(desk: Desk, run: Run) -> None:
     """Run the hooks of tasks that were missed, and that of the run, which is over or halted."""
     for task in list(run.tasks.values()):
+        await origins.ended(desk, run, task)
         await after_task(desk, run, task)
     words = run.plan.hooks.post_run
     if words is not None:
         status = "halted" if run.finished_at is None else "finished"
-        counts = {f"DAPLUG_{name.upper()}": str(count) for name, count in run.counts.items()}
+        counts = {f"DAPLUG_{name.value.upper()}": str(count) for name, count in run.counts.items()}
         await _run(desk, run, "post_run", "", words, {"DAPLUG_STATUS": status, **counts})
 
 

@@ -19,9 +19,10 @@ from daplug_supervisor.core.retry import after_attempt
 from daplug_supervisor.core.state import Run, TaskState
 from daplug_supervisor.errors import LaunchError
 from daplug_supervisor.ports import Attached, Identity, Launch
-from daplug_supervisor.supervisor import differences
+from daplug_supervisor.supervisor import differences, origins
 from daplug_supervisor.supervisor.acceptance import verify
 from daplug_supervisor.supervisor.desk import Desk
+from daplug_supervisor.supervisor.landing import land
 from daplug_supervisor.supervisor.outcomes import masked, outcome_of
 from daplug_supervisor.supervisor.preparation import (
     NoRoomError,
@@ -51,7 +52,8 @@ async def work(desk: Desk, run: Run, task: TaskState) -> None:
     if task.status is Status.VERIFYING:
         await verify(desk, run, task)
     if task.status is Status.LANDING:
-        desk.record(run.id, ev.Landed(task.id))
+        await land(desk, run, task)
+    await origins.ended(desk, run, task)
 
 
 async def _attempt(desk: Desk, run: Run, task: TaskState) -> None:
