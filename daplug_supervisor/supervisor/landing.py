@@ -31,7 +31,7 @@ from daplug_supervisor.supervisor.places import Place, changed
 from daplug_supervisor.supervisor.preparation import NoRoomError, UnpreparedError, unless_full
 from daplug_supervisor.views.text import listing
 from daplug_supervisor.workers.text import one_line
-from daplug_supervisor.workspace import git, run_branch, worktrees
+from daplug_supervisor.workspace import commits, git, messages, run_branch, worktrees
 
 _SHOWN = 5
 T = TypeVar("T")
@@ -172,15 +172,17 @@ async def _committed(
     result = task.last
     claim = claim_of(result.outcome.claim if result else None)
     own = (*claim.files.created, *claim.files.modified, *claim.files.deleted)
-    files = wanted.files or spec.files or tuple(place.relative(name) for name in own) or changed
-    from daplug_supervisor.workspace import commits
-
+    meant = wanted.files or spec.files
+    names = (
+        () if meant else tuple(place.relative(name) for name in own) or changed
+    )  # no pattern is seen in these
     make = partial(
         commits.commit,
         Path(run.target),
         message=message(run, task),
-        files=files,
-        trailers=trailers(run, task),
+        files=meant,
+        names=names,
+        trailers=messages.trailers(run.id, task.id, place.bundle.number),
         push=wanted.push,
     )
     made = await _patient(desk, place, make)
@@ -192,12 +194,6 @@ def message(run: Run, task: TaskState) -> str:
     """What the commit of a task says."""
     spec = run.spec(task.id)
     return (spec.commit.message if spec.commit else "") or f"{task.id}: {spec.title or task.id}"
-
-
-def trailers(run: Run, task: TaskState) -> dict[str, str]:
-    """What a commit of ours is known by."""
-    number = task.attempt.number if task.attempt else 0
-    return {"Daplug-Run": run.id, "Daplug-Task": task.id, "Daplug-Attempt": f"{run.id}/{task.id}#{number}"}
 
 
 async def _patient(desk: Desk, place: Place, do: partial[T]) -> T:
