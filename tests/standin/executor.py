@@ -8,9 +8,11 @@ The prompt says what happens:
     One such list per attempt, separated by bars; attempts are counted in that file in the working directory.
 
 Modes of the agent, a child process: ok, okfail N (marker, but exit code N), fail N, nomarker, retry REASON,
-blocked, nodiff, sleep SECONDS, write FILE, commit FILE, hang, deaf (ignores TERM, then hangs), stray SECONDS
-(leaves a process in a session of its own, then ok). Modes of the executor itself: garbage, nothing, big N,
-die, error TEXT, conflict, subagent.
+blocked, nodiff, sleep SECONDS, write FILE, commit FILE, sh LINE (without commas), result FILE (hands in what
+that holds), hang, deaf (ignores TERM, then hangs), stray SECONDS (leaves a process in a session of its own, then
+ok). Modes of the executor itself: garbage, nothing, big N, die, error TEXT, conflict, subagent.
+
+With ``DAPLUG_TEST_STORY`` in the environment the agent of mode ok does what `workman` says.
 """
 
 import argparse
@@ -60,16 +62,14 @@ def agent(mode: str, arg: str, marker: str) -> int:
         print("thinking", flush=True)
         while True:
             time.sleep(60)
+    if mode == "ok" and "DAPLUG_TEST_STORY" in os.environ:
+        sys.path.insert(0, str(Path(__file__).parent))
+        __import__("workman").work()
     if mode == "sleep":
         time.sleep(float(arg))
     if mode == "stray":
         subprocess.Popen(["sleep", arg], start_new_session=True)
-    if mode in ("write", "commit"):
-        Path(arg).write_text("written\n")
-    if mode == "commit":
-        who = ["-c", "user.name=agent", "-c", "user.email=agent@example.org"]
-        subprocess.run(["git", "add", "--", arg], check=True)
-        subprocess.run(["git", *who, "commit", "-qm", f"add {arg}"], check=True)
+    work(mode, arg)
     if mode in ("retry", "blocked"):
         marker = "NEEDS_RETRY: " + (arg or "cannot read /etc/shadow" if mode == "blocked" else arg)
     if mode in ("fail", "nomarker"):
@@ -77,6 +77,20 @@ def agent(mode: str, arg: str, marker: str) -> int:
     else:
         print(f"<verification>{marker}</verification>")
     return int(arg or 1) if mode in ("fail", "okfail") else 0
+
+
+def work(mode: str, arg: str) -> None:
+    """What the agent leaves behind."""
+    if mode in ("write", "commit"):
+        Path(arg).write_text("written\n")
+    if mode == "sh":
+        subprocess.run(["sh", "-c", arg], check=True)
+    if mode == "result":
+        Path(os.environ["DAPLUG_RESULT"]).write_bytes(Path(arg).read_bytes())
+    if mode == "commit":
+        who = ["-c", "user.name=agent", "-c", "user.email=agent@example.org"]
+        subprocess.run(["git", "add", "--", arg], check=True)
+        subprocess.run(["git", *who, "commit", "-qm", f"add {arg}"], check=True)
 
 
 def modes(prompt: str) -> list[tuple[str, str]]:
