@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check e2e sweep soak mutants pythons bench docs refresh clean
+.PHONY: help demo test check e2e sweep soak report-example mutants pythons bench docs refresh clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,7 +12,7 @@ PYTHONS ?= $(foreach v,3.12 3.13 3.14,$(shell command -v python$(v)))
 STRICT := daplug_supervisor/core/*,daplug_supervisor/formats/*,daplug_supervisor/views/*
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/installed  ## run examples/demo/plan.yaml: real processes, no account, no network
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
@@ -45,6 +45,9 @@ soak: $(VENV)/installed-all  ## run 5,000 attempts in one supervisor, and look f
 
 night: $(VENV)/installed-all  ## simulate twenty bad nights, and print what they came to
 	$(BIN)/python tests/simulation/night_figures.py
+
+report-example: $(VENV)/installed-all  ## write the report of a made-up night to build/report-example.html
+	PYTHONPATH=tests $(BIN)/python tests/report_example.py build/report-example.html
 
 mutants: $(VENV)/installed-all  ## plant deliberate bugs, and see that the tests catch each
 	$(BIN)/python -m tests.mutants --jobs $(JOBS)

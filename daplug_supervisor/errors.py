@@ -8,15 +8,19 @@
     │   └── NotPossibleError  exit 2   a command that the state of the task or run does not allow
     ├── StateDirectoryError   exit 2   the state directory is missing or cannot be used
     ├── HaltedError           exit 3   the run was halted by a person, and `resume` was not said
+    ├── PullRequestError      exit 3   a pull request is closed, blocked, or another run works for it
     ├── BusyError             exit 4   another supervisor holds the state directory
     ├── JournalError          exit 5   the journal is damaged, newer, or cannot be written
-    └── LaunchError           exit 1   processes cannot be started on this machine
+    ├── LaunchError           exit 1   processes cannot be started on this machine
+    ├── NotPlannedError       exit 1   a .tasker directory has no session, or no tasks yet
+    └── BundleError           exit 1   a bundle, a result or an archive may not be used
 
 Agents that fail are not errors: they are values (`core.results.Outcome`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -86,6 +90,12 @@ class NotPossibleError(UsageError):
     code = "not_possible"
 
 
+class NotPlannedError(SupervisorError):
+    """There is no plan to run yet; the message says where it was looked for."""
+
+    code = "not_planned"
+
+
 class StateDirectoryError(SupervisorError):
     """The state directory is missing, not writable, or belongs to somebody else."""
 
@@ -98,6 +108,13 @@ class HaltedError(SupervisorError):
 
     exit_code = EXIT_HALTED
     code = "halted"
+
+
+class PullRequestError(SupervisorError):
+    """A pull request is closed, blocked, or another run works for it; the message says what to do."""
+
+    exit_code = EXIT_HALTED
+    code = "pull_request"
 
 
 class BusyError(SupervisorError):
@@ -118,6 +135,16 @@ class LaunchError(SupervisorError):
     """Processes cannot be started on this machine."""
 
     code = "launch"
+
+
+class BundleError(SupervisorError):
+    """A bundle, a result or an archive may not be used. `reasons` says why, one line each."""
+
+    code = "bundle"
+
+    def __init__(self, reasons: Iterable[str]) -> None:
+        self.reasons = tuple(reasons)
+        super().__init__("\n".join(self.reasons))
 
 
 class IllegalTransitionError(SupervisorError):

@@ -168,9 +168,11 @@ STATE_WORDS: dict[str, dict[str, str]] = {
 EXIT_WORDS = {
     "EXIT_DONE": "All tasks are done or skipped; or the command did what was asked.",
     "EXIT_NOT_ALL_DONE": "The run has finished and some tasks are not done; `check-halt`: halted; "
-    "`doctor`: something is wrong.",
-    "EXIT_USAGE": "The command line, the plan or the state directory cannot be used; nothing was changed.",
-    "EXIT_HALTED": "The run is halted, and can be resumed.",
+    "`doctor`: something is wrong; `bundle`, `archive`: a bundle, a result or an archive may not be used.",
+    "EXIT_USAGE": "The command line, the plan or the state directory cannot be used; nothing was changed. "
+    "`bundle validate-integrity`: what the bundle was made from has changed since (drift).",
+    "EXIT_HALTED": "The run is halted, and can be resumed; `pr`: another run works for the pull request, "
+    "or it is blocked.",
     "EXIT_BUSY": "Another supervisor holds the state directory.",
     "EXIT_JOURNAL": "The journal is damaged, written by a newer version, or cannot be written.",
     "EXIT_RUN_TIMEOUT": "The run's own timeout is over.",

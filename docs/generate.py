@@ -22,19 +22,29 @@ from msgspec.structs import FieldInfo, fields
 
 import daplug_supervisor
 from daplug_supervisor import errors
-from daplug_supervisor.cli import control, doctor
+from daplug_supervisor.cli import archive, bundle, control, doctor, finish, pr
 from daplug_supervisor.cli import gc as cleaning
 from daplug_supervisor.cli.main import cli
 from daplug_supervisor.core import plan
 from daplug_supervisor.core.model import Attempt, Past, TaskState
 from daplug_supervisor.core.results import Exit, Outcome, Result
+from daplug_supervisor.core.task_bundle import Integrity
+from daplug_supervisor.formats import substeps
 from daplug_supervisor.formats.leaves import bare, described
 from daplug_supervisor.formats.resolve import BUILTIN_PROVIDERS
 from daplug_supervisor.views import (
+    checklist_report,
     claims,
     daplug,
+    evaluation,
+    failures,
+    flags,
+    fsm_coverage,
+    landed,
     log,
     machine,
+    metrics,
+    proven,
     providers,
     report,
     rows,
@@ -45,7 +55,8 @@ from daplug_supervisor.views import (
     work,
 )
 from daplug_supervisor.views import plan as plan_views
-from daplug_supervisor.workspace import gc
+from daplug_supervisor.workspace import archive as archives
+from daplug_supervisor.workspace import attempt_bundles, gc, task_bundles
 
 MEASURED = ("sweep.json", "soak.json")
 Totals = dict[str, float]
@@ -59,6 +70,7 @@ JSON_OF: dict[str, list[type[Struct]]] = {
         plan_views.Check,
         plan_views.ProviderPlan,
         plan_views.TaskPlan,
+        substeps.SubStep,
     ],
     "status": [
         status.RunStatus,
@@ -66,17 +78,26 @@ JSON_OF: dict[str, list[type[Struct]]] = {
         rows.RunningRow,
         rows.AttentionRow,
         rows.HaltRow,
+        proven.RunProof,
         usage.Used,
         usage.BudgetRow,
     ],
     "run, resume, report": [
         report.Report,
-        report.Attempts,
-        report.Durations,
-        report.LongTask,
-        report.ProviderUse,
-        report.Failure,
+        metrics.Attempts,
+        metrics.Durations,
+        metrics.LongTask,
+        metrics.ProviderUse,
+        failures.Failure,
+        failures.FailedCriterion,
+        claims.Disagreement,
+        claims.ClaimedCriterion,
         claims.Said,
+        flags.Flag,
+        landed.Landing,
+        landed.LandedTask,
+        landed.FailedHook,
+        landed.Source,
         work.WorktreeRow,
         work.Overlap,
     ],
@@ -89,15 +110,49 @@ JSON_OF: dict[str, list[type[Struct]]] = {
         daplug.Mixture,
         daplug.MixtureRun,
     ],
-    "report --metrics-only": [report.Metrics],
+    "report --metrics-only": [metrics.Metrics],
     "events (one object a line)": [log.LogLine],
     "task list (a list)": [tasks.TaskRow],
-    "task show": [tasks.TaskDetail, tasks.AttemptRow],
+    "task show": [tasks.TaskDetail, tasks.AttemptRow, proven.CriterionRow],
     "task why": [why.Why],
     "provider list (a list)": [providers.ProviderDetail],
     "check-halt, halt-status": [control.HaltState],
     "doctor (a list)": [doctor.Finding],
     "gc": [cleaning.Cleaned, gc.Item],
+    "pr begin, pause, complete, continue": [pr.Changed],
+    "finish commit-rest": [finish.Rest],
+    "finish report": [checklist_report.ChecklistReport, checklist_report.CategoryRow],
+    "evaluate": [
+        evaluation.Evaluation,
+        evaluation.Planning,
+        evaluation.Rounds,
+        evaluation.Criteria,
+        evaluation.Proof,
+        evaluation.EvaluatedTask,
+        evaluation.FailureGroup,
+        evaluation.FailedTask,
+        evaluation.Pattern,
+    ],
+    "evaluate --metrics-only": [evaluation.EvaluationMetrics],
+    "fsm coverage": [
+        fsm_coverage.FsmCoverage,
+        fsm_coverage.CoveredMachine,
+        fsm_coverage.Share,
+        fsm_coverage.CoveredTransition,
+        fsm_coverage.Rules,
+        fsm_coverage.CoveredRule,
+        fsm_coverage.Evidence,
+        fsm_coverage.Summary,
+    ],
+    "bundle generate, generate-ready (a list)": [bundle.Generated],
+    "bundle validate": [bundle.Validated],
+    "bundle validate-integrity": [Integrity],
+    "bundle list (a list)": [task_bundles.BundleRow, attempt_bundles.AttemptBundleRow],
+    "bundle clean": [bundle.Removed],
+    "bundle result-info": [task_bundles.ResultInfo],
+    "archive execution": [archive.ArchiveMade],
+    "archive list (a list)": [archive.ArchiveRow],
+    "archive restore (a list)": [archives.Restored],
 }
 
 

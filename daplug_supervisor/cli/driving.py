@@ -37,7 +37,8 @@ from daplug_supervisor.errors import (
 )
 from daplug_supervisor.supervisor.handle import RunHandle
 from daplug_supervisor.supervisor.supervisor import Supervisor
-from daplug_supervisor.views.report import Report, report_text
+from daplug_supervisor.views.report import Report
+from daplug_supervisor.views.report_text import report_text
 from daplug_supervisor.views.text import clean
 
 _LOOK = 0.2
@@ -89,11 +90,12 @@ class Ending:
 
 
 def drive(
-    make: Callable[[], Supervisor], begin: Begin, *, quiet: bool, as_json: bool, data: Data | None = None
-) -> int:
+    make: Callable[[], Supervisor], begin: Begin, *, quiet: bool, as_json: bool, data: Data | None = None,
+    more: Callable[[Run], str] | None = None,
+) -> int:  # fmt: skip
     """Run what `begin` starts to its end, print the report, and return the exit code.
 
-    `data` says what is printed as JSON in place of the report.
+    `data` says what is printed as JSON in place of the report, `more` what is printed as text below it.
     """
     ending = anyio.run(_drive, make, begin, quiet)
     with unless_nobody_reads(sys.stdout):  # the report is in the state directory as well
@@ -103,8 +105,9 @@ def drive(
                 reports = [data(run, made) for run, made in zip(ending.runs, ending.reports, strict=False)]
             print_json(reports[0] if len(reports) == 1 else reports)
         else:
-            for made in ending.reports:
-                click.echo(report_text(made, width()))
+            for made, run in zip(ending.reports, ending.runs, strict=False):
+                below = more(run) if more is not None else ""
+                click.echo("\n\n".join(filter(None, (report_text(made, width()), below))))
     if ending.detached and ending.begun:
         say("Detached: agents go on running; run the same command again to take them back.")
     elif ending.signal is not None and not ending.begun:

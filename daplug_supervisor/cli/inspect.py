@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 from daplug_supervisor.cli import options
-from daplug_supervisor.cli.output import mask, print_data, print_json_line, width
+from daplug_supervisor.cli.output import json_text, mask, print_data, print_json_line, width
 from daplug_supervisor.cli.reading import choose, load_run, reading
 from daplug_supervisor.core.state import Run
+from daplug_supervisor.errors import UsageError
 from daplug_supervisor.journal import wal
 from daplug_supervisor.supervisor.clock import clock_of
 from daplug_supervisor.workspace import room, suspects
@@ -45,21 +46,58 @@ def status(run: str | None, *, as_json: bool, state_dir: Path | None) -> int:
 @click.command()
 @options.run_id
 @click.option("--metrics-only", is_flag=True, help="Only the numbers.")
+@click.option("--html", "as_html", is_flag=True, help="One HTML page that needs nothing else.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write it there instead of printing it.",
+)
 @options.as_json
 @options.state_dir
-def report(run: str | None, *, metrics_only: bool, as_json: bool, state_dir: Path | None) -> int:
+def report(
+    run: str | None,
+    *,
+    metrics_only: bool,
+    as_html: bool,
+    output: Path | None,
+    as_json: bool,
+    state_dir: Path | None,
+) -> int:
     """Show what RUN did, and what to type next (the latest unfinished one, else the latest)."""
     from daplug_supervisor.supervisor.reports import make_report  # noqa: PLC0415
-    from daplug_supervisor.views import report as views  # noqa: PLC0415
+    from daplug_supervisor.views.metrics import metrics_text  # noqa: PLC0415
+    from daplug_supervisor.views.report import metrics_only as only_metrics  # noqa: PLC0415
+    from daplug_supervisor.views.report_text import report_text  # noqa: PLC0415
 
+    if as_html and (as_json or metrics_only):
+        raise UsageError("--html goes with neither --json nor --metrics-only")
     directory = options.directory(state_dir)
     found, live = load_run(directory, run), directory.holder() is not None
-    full = make_report(directory, found, now(found), mask(), live=live)
-    if metrics_only:
-        numbers = views.metrics_only(full)
-        print_data(numbers, views.metrics_text(numbers, width()), as_json=as_json)
-    else:
-        print_data(full, views.report_text(full, width()), as_json=as_json)
+    at = now(found)
+    full = make_report(directory, found, at, mask(), live=live)
+    if as_html:
+        from daplug_supervisor.views.html import page  # noqa: PLC0415
+
+        return put(page(found, full, at), output)
+    data = only_metrics(full) if metrics_only else full
+    text = metrics_text(full, width()) if metrics_only else report_text(full, width())
+    return put(json_text(data) if as_json else text, output)
+
+
+def put(text: str, output: Path | None) -> int:
+    """Print a text, or write it to a file.
+
+    Raises:
+        UsageError: it cannot be written there.
+    """
+    if output is None:
+        click.echo(text)
+        return 0
+    try:
+        output.write_text(f"{text}\n", encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise UsageError(f"{output} cannot be written: {error.strerror}") from error
     return 0
 
 

@@ -28,10 +28,16 @@ COMMANDS = {
     "gc": "gc:gc",
     "task": "task:task",
     "provider": "provider:provider",
+    "pr": "pr:pr",
+    "finish": "finish:finish",
+    "evaluate": "evaluate:evaluate",
+    "bundle": "bundle:bundle",
+    "fsm": "evaluate:fsm",
+    "archive": "archive:archive",
 }
 """Command, and where it is: module of this package, and name in it."""
 
-PLAN_ENDINGS = (".yaml", ".yml", ".json")
+PLAN_ENDINGS = (".yaml", ".yml", ".json", ".md")
 
 
 class Group(click.Group):
@@ -63,19 +69,25 @@ class Group(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """``daplug-supervise plan.yaml`` is ``daplug-supervise run plan.yaml``."""
-        # Not Path.exists, which raises for names that are too long.
-        known = not args or args[0] in COMMANDS
-        if not known and (args[0].endswith(PLAN_ENDINGS) or os.path.exists(args[0])):  # noqa: PTH110
+        if args and args[0] not in COMMANDS and _is_plan(args[0]):
             args = ["run", *args]
         return super().resolve_command(ctx, args)
 
 
+def _is_plan(word: str) -> bool:
+    if word.endswith(PLAN_ENDINGS) or os.path.exists(word):  # noqa: PTH110 (Path.exists raises for long names)
+        return True
+    from daplug_supervisor.cli.specs import is_spec_word  # noqa: PLC0415 (seldom needed)
+
+    return is_spec_word(word)
+
+
 HELP = {
-    "run PLAN": "Run a plan to its end, or go on with its unfinished run.",
+    "run [PLAN]": "Run a plan to its end, or go on with its unfinished run.",
     "run-prompt SELECTORS": "Run daplug prompts, without a plan file.",
     "resume [RUN]": "Lift a halt and go on with what is unfinished.",
     "check PLAN": "Show stages, critical path and pools of a plan; start nothing.",
-    "schema": "Print the JSON Schema of plan files.",
+    "schema [NAME]": "Print the JSON Schema of plan files, bundles or results.",
     "status [RUN]": "Show where a run stands.",
     "report [RUN]": "Show what a run did, and what to type next.",
     "events [RUN]": "Show what happened, one line an event.",
@@ -84,8 +96,14 @@ HELP = {
     "halt-status": "Show the halt.",
     "doctor": "Look for what is wrong here.",
     "gc": "Remove merged worktrees of finished runs, and old logs.",
-    "task ...": "list, show, why, logs, retry, skip, cancel: one task.",
+    "task ...": "list, show, why, logs, retry, skip, cancel, complete, fail: one task.",
     "provider ...": "list, pause, resume: the providers of a run.",
+    "pr ...": "begin, pause, complete, continue: the state of a pull request.",
+    "finish ...": "commit-rest, report: the last steps of a PLAN.md.",
+    "evaluate [RUN]": "Show what a run was worth: proof, failures, cost, what recurs.",
+    "bundle ...": "generate, validate, list, clean: what executors get.",
+    "fsm ...": "coverage: what a run has proven of state machines.",
+    "archive ...": "execution, list, restore: keep what a run was.",
 }
 """What ``--help`` says of each command. A test compares it with `COMMANDS`."""
 

@@ -31,9 +31,14 @@ def mask() -> Mask:
     return Mask.of(os.environ)
 
 
-def print_json(data: object) -> None:
+def json_text(data: object) -> str:
     """One JSON document, indented."""
-    click.echo(harmless_json(msgspec.json.format(_encoded(data), indent=2).decode()))
+    return harmless_json(msgspec.json.format(_encoded(data), indent=2).decode())
+
+
+def print_json(data: object) -> None:
+    """Print one JSON document, indented."""
+    click.echo(json_text(data))
 
 
 def print_json_line(data: object) -> None:

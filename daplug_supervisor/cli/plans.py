@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from daplug_supervisor.cli import options
-from daplug_supervisor.cli.output import print_data, print_json, width
+from daplug_supervisor.cli.output import print_data, print_harmless, print_json, width
 from daplug_supervisor.errors import UsageError
 
 
@@ -16,12 +16,18 @@ from daplug_supervisor.errors import UsageError
 @click.argument("plan", type=click.Path(path_type=Path))
 @options.as_json
 def check(plan: Path, *, as_json: bool) -> int:
-    """Show the stages of PLAN, its critical path, and what each pool will do. Exit 2 if the plan is wrong."""
-    from daplug_supervisor.formats import load_plan, prompts  # noqa: PLC0415
+    """Show the stages of PLAN, its critical path, and what each pool will do. Exit 2 if the plan is wrong.
+
+    Of a PLAN.md the sub-steps are shown as well.
+    """
+    from daplug_supervisor.formats import load_foreign, load_plan, prompts  # noqa: PLC0415
     from daplug_supervisor.views.plan import check as check_plan  # noqa: PLC0415
     from daplug_supervisor.views.plan import check_text  # noqa: PLC0415
 
-    loaded = load_plan(plan)
+    foreign = load_foreign(plan)
+    loaded = load_plan(plan) if foreign is None else foreign.plan
+    if foreign is not None:
+        print_harmless("\n".join(f"note: {note}" for note in foreign.notes))
     wrong = prompts.problems(loaded, Path.cwd())
     if wrong:
         raise UsageError("\n".join(wrong))
@@ -31,11 +37,21 @@ def check(plan: Path, *, as_json: bool) -> int:
 
 
 @click.command()
+@click.argument(
+    "name",
+    type=click.Choice(["plan", "bundle", "result", "task-result", "verification"]),
+    default="plan",
+    metavar="[NAME]",
+)
 @options.as_json
-def schema(*, as_json: bool) -> int:
-    """Print the JSON Schema of plan files, for editors. It is JSON with and without --json."""
-    from daplug_supervisor.formats.schema import json_schema  # noqa: PLC0415
+def schema(name: str, *, as_json: bool) -> int:
+    """Print a JSON Schema. It is JSON with and without --json.
+
+    NAME is plan (the default, for editors), result (what an attempt hands in), verification, bundle or task-result
+    (those of .tasker tasks).
+    """
+    from daplug_supervisor.formats.schema import schema_of  # noqa: PLC0415
 
     del as_json
-    print_json(json_schema())
+    print_json(schema_of(name))
     return 0

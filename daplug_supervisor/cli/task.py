@@ -14,6 +14,7 @@ from daplug_supervisor.cli import options
 from daplug_supervisor.cli.inspect import now, wait_for_change
 from daplug_supervisor.cli.output import mask, print_data, width
 from daplug_supervisor.cli.reading import load_run
+from daplug_supervisor.cli.result import complete, fail
 from daplug_supervisor.core.commands import Verb, find_task
 from daplug_supervisor.core.machine import ACTIVE, Status
 from daplug_supervisor.core.secrets import Lines
@@ -224,3 +225,5 @@ def _decision(verb: Verb, text: str, *, forcible: bool = False) -> click.Command
 task.add_command(_decision("retry", "Try an ended task again, with its tries counted anew.", forcible=True))
 task.add_command(_decision("skip", "Go on without a task: what needs it may start."))
 task.add_command(_decision("cancel", "Stop a task for good: what needs it stays blocked."))
+task.add_command(complete)
+task.add_command(fail)

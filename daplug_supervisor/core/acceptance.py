@@ -102,10 +102,7 @@ def _judged(criterion: Criterion, look: Look, output: bytes) -> tuple[str, Blame
 
 
 def _blame(criterion: Criterion, code: int, output: bytes) -> Blame:
-    """The category of a failure: of the place, of the code, or neither can be told.
-
-    Sources: seed 4 (permission, key and network against type, lint and test), and what those programs print.
-    """
+    """What a failure speaks against: permission, key, network and missing tools against type, lint and test errors."""
     if code in CANNOT_RUN or (_PLACE.search(output) and not _WORK.search(output)):
         return "environment"
     if criterion.category == "runtime" and not _WORK.search(output):

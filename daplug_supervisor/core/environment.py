@@ -49,6 +49,9 @@ AGENTS: Final = (
 )  # fmt: skip
 """The families of the agents' own programs, handed on with what they log in with; and our own."""
 
+OF_ONE_ATTEMPT: Final = ("DAPLUG_OUTBOX", "DAPLUG_RESULT", "DAPLUG_INPUTS", "DAPLUG_INPUT_*")
+"""What an attempt is given for itself: what a supervisor that runs within one starts is told something else."""
+
 _NOBODYS = frozenset({"_", "PWD", "OLDPWD", "SHLVL", "LS_COLORS", "LINES", "COLUMNS"})
 """What a shell keeps for itself: not handed on, and not worth telling anybody."""
 
@@ -61,6 +64,8 @@ def matches(name: str, patterns: Iterable[str]) -> bool:
 
 def is_handed_on(name: str, patterns: Iterable[str] = ()) -> bool:
     """Whether an attempt gets a variable; `patterns` are those of its plan."""
+    if matches(name, OF_ONE_ATTEMPT):
+        return matches(name, patterns)
     return matches(name, (*AGENTS, *patterns)) or (matches(name, ALLOWED) and not is_suspect(name))
 
 
@@ -78,7 +83,8 @@ def named(environ: Mapping[str, str], patterns: Iterable[str]) -> dict[str, str]
 def held_back(names: Iterable[str], patterns: Iterable[str] = ()) -> tuple[str, ...]:
     """The names of what an attempt does not get, sorted."""
     patterns = tuple(patterns)
-    return tuple(sorted(name for name in names if name not in _NOBODYS and not is_handed_on(name, patterns)))
+    others = (name for name in names if name not in _NOBODYS and not matches(name, OF_ONE_ATTEMPT))
+    return tuple(sorted(name for name in others if not is_handed_on(name, patterns)))
 
 
 @cache

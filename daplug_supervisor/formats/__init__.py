@@ -1,4 +1,4 @@
-"""Foreign plan formats to Plan: YAML, JSON, daplug prompts, daplug's sprints and agent-team plans."""
+"""Foreign plan formats to Plan: YAML, JSON, daplug's prompts, sprints and agent-team plans, PLAN.md."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def load_plan(path: Path | str) -> Plan:
     """The plan in a YAML or JSON file, with all defaults written into its tasks.
 
     daplug's ``.sprint-state.json`` and plans of its at_runner are known by their keys; their prompts are looked for in
-    the working directory.
+    the working directory. A PLAN.md is known by its headings (``### [ ] TODO 1: title``).
 
     Raises:
         PlanError: it cannot be read or used; `PlanError.problems` lists everything that was found.
@@ -27,7 +27,7 @@ def load_plan(path: Path | str) -> Plan:
 
 
 def load_foreign(path: Path | str) -> Imported | None:
-    """The plan in a file of daplug's, with what else it says; None if it is no such file.
+    """The plan in a file of daplug's, or in a PLAN.md, with what else it says; None if it is no such file.
 
     Raises:
         PlanError: it is one, and cannot be used.

@@ -21,6 +21,7 @@ from daplug_supervisor.core.plan import (
     assignment,
 )
 from daplug_supervisor.core.secrets import looks_secret
+from daplug_supervisor.formats import references
 from daplug_supervisor.formats.findings import FieldPath, Finding, Nearest, choice, escaped, shown
 from daplug_supervisor.formats.resolve import BUILTIN_PROVIDERS, empty_budget
 
@@ -68,6 +69,7 @@ def check(plan: Plan) -> Iterator[Finding]:
         if kinds.get(task.provider or "") == ("command" if task.command is None else "agent"):
             yield from _worker(path, plan, task)
     yield from _budgets(plan)
+    yield from references.check(plan)
     yield from _subagents(plan)
     yield from _cycles(plan)
 
@@ -180,9 +182,8 @@ def _command(path: FieldPath, command: Iterable[str]) -> Iterator[Finding]:
     for index, word in enumerate(command):
         found = _OUTPUT.search(word)
         if found:
-            message = f"{shown(found[0])}: what another task says cannot be put into a command"
-            remedy = "have that task write a file, and read it here"
-            yield Finding((*path, "command", index), message, remedy)
+            message = f"{shown(found[0])}: {references.NOT_HERE}"
+            yield Finding((*path, "command", index), message, references.INSTEAD)
 
 
 def _kind(provider: Provider) -> str:

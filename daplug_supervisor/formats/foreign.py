@@ -1,12 +1,13 @@
-"""Which files are plans of daplug's, known by their keys."""
+"""Which files are plans of daplug's, known by their keys, and which are a PLAN.md, known by its TODOs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 
-from daplug_supervisor.formats import at_runner, sprint
+from daplug_supervisor.formats import at_runner, checklist, sprint, tasker
 from daplug_supervisor.formats.imported import Imported, Reading
 
 if TYPE_CHECKING:
@@ -17,11 +18,22 @@ _MARKS = (b'"sprint_id"', b'"phases"', b'"phase"')
 
 
 def read(path: Path, root: Path) -> Imported | None:
-    """The plan in a file of daplug's; None if it is another one, or cannot be read. Prompts are looked for in `root`.
+    """The plan in a file of daplug's, or in a PLAN.md; None if it is another one, or cannot be read.
+
+    Prompts are looked for in `root`; a PLAN.md is about `root` if it is within it. A ``.tasker`` directory, or one that
+    has it, is a plan too.
 
     Raises:
-        PlanError: it is one of daplug's, and something in it is wrong.
+        NotPlannedError: it is a ``.tasker`` directory without a session.
+        PlanError: it is such a file, and something in it is wrong.
     """
+    session = tasker.find(path)
+    if session is not None:
+        return tasker.read(session)
+    if checklist.is_one(path):
+        target = checklist.target_of(path, root)
+        found = checklist.read(path, target, finalize=checklist.finalize_of(path))
+        return found if target is root else replace(found, target=target)
     if path.suffix != ".json":
         return None
     document = _document(path)

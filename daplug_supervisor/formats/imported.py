@@ -23,11 +23,15 @@ AS_DAPLUG = Task(timeout=ATTEMPT_TIMEOUT)
 
 
 class Imported(Struct, frozen=True):
-    """A plan, how many attempts it wants at once, and what was left out of it."""
+    """A plan, how many attempts it wants at once, what was left out of it, and the directory that it is about.
+
+    `target` is None for the working directory. A plan without tasks has nothing left to be done.
+    """
 
     plan: Plan
     parallel: int | None = None
     notes: tuple[str, ...] = ()
+    target: Path | None = None
 
 
 class Reading:

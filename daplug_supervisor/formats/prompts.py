@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 from msgspec import Struct
 
+from daplug_supervisor.core.template import references
 from daplug_supervisor.errors import UsageError
 from daplug_supervisor.formats.findings import escaped, shown
 from daplug_supervisor.formats.leaves import UNSENDABLE
+from daplug_supervisor.formats.references import of_prompts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -84,15 +86,18 @@ def resolve(prompt: str, root: Path) -> Path:
 
 
 def problems(plan: Plan, root: Path) -> list[str]:
-    """What is wrong with the prompts that a plan names, one text a task; empty if all can be read."""
-    found = []
+    """What is wrong with the prompts that a plan names, one text a task; empty if all can be read, and filled."""
+    found, referring = [], []
     for name, task in plan.tasks.items():
         if task.prompt is not None:
             try:
-                read(resolve(task.prompt, root))
+                named = references(read(resolve(task.prompt, root)))
             except UsageError as error:
                 found.append(f"task {name}: {error}")
-    return found
+            else:
+                if named:
+                    referring.append((name, named))
+    return [*found, *of_prompts(plan, referring)] if referring else found
 
 
 def read(path: Path) -> str:

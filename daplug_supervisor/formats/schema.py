@@ -1,4 +1,4 @@
-"""The JSON Schema of plan files, for editors: made from the structs, so that it cannot differ from them."""
+"""The JSON Schemas of plans, bundles and results: made from the structs, so that they cannot differ from them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,21 @@ from typing import Any
 
 import msgspec
 
+from daplug_supervisor.core.acceptance import Verification
+from daplug_supervisor.core.claims import Claim
 from daplug_supervisor.core.plan import DURATION_FIELDS, PlanFile
+from daplug_supervisor.core.task_bundle import TaskBundle
+from daplug_supervisor.core.tasker import TaskResult
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+SCHEMAS: dict[str, tuple[type, str]] = {
+    "result": (Claim, "what an attempt hands in"),
+    "verification": (Verification, "what was found of an attempt's work"),
+    "bundle": (TaskBundle, "bundle of a .tasker task"),
+    "task-result": (TaskResult, "result of a .tasker task"),
+}
+"""What there are schemas of beside plans: the struct, and what it is."""
 
 _BLOCKED_BY = "Another name for needs."
 
@@ -29,6 +41,14 @@ def json_schema() -> dict[str, Any]:
     task["not"] = {"required": ["needs", "blocked_by"]}
     task["oneOf"] = [{"required": [field]} for field in ("prompt", "instructions", "command")]
     return {"$schema": DIALECT, "title": "daplug-supervisor plan", **schema}
+
+
+def schema_of(name: str) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of one of `SCHEMAS`, or of plans."""
+    if name == "plan":
+        return json_schema()
+    form, title = SCHEMAS[name]
+    return {"$schema": DIALECT, "title": f"daplug-supervisor {title}", **msgspec.json.schema(form)}
 
 
 def _duration(field: dict[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from daplug_supervisor.ports import Gate
 from daplug_supervisor.processes.criteria import KEPT
 from daplug_supervisor.supervisor.desk import Desk
 from daplug_supervisor.supervisor.looks import directory_of, looks, room
-from daplug_supervisor.supervisor.places import Place, changed, place_of
+from daplug_supervisor.supervisor.places import Place, changed, own, place_of
 from daplug_supervisor.supervisor.preparation import NoRoomError, UnpreparedError, unless_full, unless_ours
 from daplug_supervisor.views.text import listing
 from daplug_supervisor.workers.text import last_line, one_line
@@ -107,7 +107,7 @@ async def look(desk: Desk, run: Run, task: TaskState, place: Place, held: list[G
     verification = Verification(
         findings,
         (*(tail for _, tail in ran), *("" for _ in always)),
-        tuple(desk.mask(flag) for flag in _flags(place, files or ())),
+        tuple(desk.mask(flag) for flag in _flags(place, own(place, claim, files or ()))),
         await _tree(place) if summary(findings) else "",
         sha256(msgspec.json.encode(bundle.spec.accept)).hexdigest(),
     )

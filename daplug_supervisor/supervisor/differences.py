@@ -6,6 +6,7 @@ earlier one is complete.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,12 +18,15 @@ from msgspec.structs import replace
 from daplug_supervisor.core.bundle import Bundle
 from daplug_supervisor.core.results import Outcome, OutcomeKind
 from daplug_supervisor.supervisor.preparation import UnpreparedError, unless_full
-from daplug_supervisor.workspace import git
+from daplug_supervisor.workspace import git, marks, rollback
 from daplug_supervisor.workspace.files import open_output, write_atomically
 from daplug_supervisor.workspace.fingerprint import fingerprint
 
 BEFORE = "before.json"
 """In the task's directory: what was there before its first attempt."""
+
+MARKS = "marks.json"
+"""Beside it: all files of a shared checkout, byte by byte."""
 
 _LARGEST = 64 << 10
 
@@ -49,12 +53,19 @@ async def remember(bundle: Bundle) -> None:
         UnpreparedError: that cannot be told here.
         NoRoomError: the disk is full.
     """
-    if not _wanted(bundle) or _read(_path(bundle)) is not None:
+    wanted = _wanted(bundle) and _read(_path(bundle)) is None
+    marked = _to_be_marked(bundle) and _marks(bundle) is None
+    if not (wanted or marked):
         return
 
     def look() -> None:
-        found = Before(bundle.cwd, fingerprint(bundle.cwd))
-        write_atomically(_path(bundle), msgspec.json.encode(found))
+        if wanted:
+            found = Before(bundle.cwd, fingerprint(bundle.cwd))
+            write_atomically(_path(bundle), msgspec.json.encode(found))
+        if marked:
+            with suppress(git.GitError):  # no repository: nobody can tell then
+                made = marks.marks(bundle.target, f"{bundle.run}-{bundle.task}")
+                write_atomically(_path(bundle).with_name(MARKS), msgspec.json.encode(made))
 
     try:
         await anyio.to_thread.run_sync(look)
@@ -84,6 +95,60 @@ async def doubted(bundle: Bundle, outcome: Outcome) -> Outcome:
     return replace(
         outcome, kind=OutcomeKind.UNVERIFIED, detail="the agent says it is done, and no file was changed"
     )
+
+
+def _to_be_marked(bundle: Bundle) -> bool:
+    """Whether anybody will want to know what a task has changed in a checkout that others use as well."""
+    spec = bundle.spec
+    return not spec.worktree and bool(spec.wants_result or spec.rollback or spec.commit)
+
+
+def _marks(bundle: Bundle) -> marks.Marks | None:
+    path = _path(bundle).with_name(MARKS)
+    with suppress(OSError, msgspec.MsgspecError), open_output(path) as file:
+        return msgspec.json.decode(file.read(_LARGEST), type=marks.Marks)
+    return None
+
+
+def since_marked(bundle: Bundle) -> tuple[str, ...] | None:
+    """The files of a shared checkout that are different from when the task began; None if nobody can tell.
+
+    Raises:
+        GitError, OSError: git does not tell.
+    """
+    found = _marks(bundle)
+    return None if found is None else marks.differences(bundle.target, found)
+
+
+def put_back(bundle: Bundle, own: Callable[[tuple[str, ...]], tuple[str, ...]]) -> str:
+    """Put the files of a failed task back as they were when it began; in words what was done, '' for nothing.
+
+    Everything is saved first. `own` picks those of the changed files that are the task's.
+
+    Raises:
+        GitError, OSError: it could not be done; it may be tried again.
+    """
+    found = _marks(bundle)
+    if found is None:
+        return ""
+    files = own(marks.differences(bundle.target, found))
+    done = rollback.roll_back(bundle.target, found, files, f"{bundle.run}-{bundle.task}") if files else None
+    release(bundle)
+    if done is None or not done.ref:
+        return ""
+    return f"put back {len(done.deleted) + len(done.restored)} files; what they were is saved in {done.ref}"
+
+
+def release(bundle: Bundle) -> None:
+    """Nobody will want to know any more what a task has changed.
+
+    Raises:
+        GitError, OSError: it could not be let go.
+    """
+    found = _marks(bundle)
+    if found is not None:
+        marks.forget(bundle.target, found)
+        _path(bundle).with_name(MARKS).unlink(missing_ok=True)
 
 
 def _read(path: Path) -> Before | None:

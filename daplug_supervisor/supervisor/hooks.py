@@ -16,7 +16,7 @@ from daplug_supervisor.core.results import Exit
 from daplug_supervisor.core.state import Run, TaskState
 from daplug_supervisor.errors import LaunchError
 from daplug_supervisor.ports import Launch
-from daplug_supervisor.supervisor import origins
+from daplug_supervisor.supervisor import origins, sessions
 from daplug_supervisor.supervisor.desk import Desk
 from daplug_supervisor.workers.text import ending, last_line, one_line
 from daplug_supervisor.workspace.files import STDERR, make_private, read_tail
@@ -38,6 +38,7 @@ async def after_task(desk: Desk, run: Run, task: TaskState) -> None:
 
 async def after_run(desk: Desk, run: Run) -> None:
     """Run the hooks of tasks that were missed, and that of the run, which is over or halted."""
+    await sessions.keep(desk, run)
     for task in list(run.tasks.values()):
         await origins.ended(desk, run, task)
         await after_task(desk, run, task)

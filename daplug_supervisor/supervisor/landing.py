@@ -23,11 +23,11 @@ from daplug_supervisor.core.results import Outcome, OutcomeKind
 from daplug_supervisor.core.state import Run, TaskState
 from daplug_supervisor.errors import SupervisorError
 from daplug_supervisor.ports import Gate
-from daplug_supervisor.supervisor import origins
+from daplug_supervisor.supervisor import differences, origins
 from daplug_supervisor.supervisor.acceptance import found_place, give_back, look, refuse, release
 from daplug_supervisor.supervisor.desk import Desk
 from daplug_supervisor.supervisor.looks import looks, room
-from daplug_supervisor.supervisor.places import Place, changed
+from daplug_supervisor.supervisor.places import Place, changed, own
 from daplug_supervisor.supervisor.preparation import NoRoomError, UnpreparedError, unless_full
 from daplug_supervisor.views.text import listing
 from daplug_supervisor.workers.text import one_line
@@ -72,7 +72,9 @@ def _anything(run: Run, task: TaskState) -> bool:
 
 async def _land(desk: Desk, run: Run, task: TaskState, held: list[Gate]) -> None:
     place = await found_place(desk, run, task)
-    spec, files = place.bundle.spec, await changed(place)
+    last = task.last
+    claim = claim_of(last.outcome.claim if last else None)
+    spec, files = place.bundle.spec, own(place, claim, await changed(place) or ())
     joined = None
     if place.worktree is not None and spec.land:
         joined = await _joined(desk, run, task, place, held)
@@ -92,12 +94,13 @@ async def _land(desk: Desk, run: Run, task: TaskState, held: list[Gate]) -> None
             commit, files = joined.commit, joined.files
         desk.record(run.id, ev.StepDone(task.id, "merge", run_branch.name(run.id)))
     elif spec.commit is not None:
-        made = await _committed(desk, run, task, place, files or (), held)
+        made = await _committed(desk, run, task, place, files, held)
         if made is None:
             return
         commit, files = made
     await _patient(desk, place, partial(origins.save_commit, run, task, commit, message(run, task)))
-    desk.record(run.id, ev.Landed(task.id, commit, tuple(files or ())))
+    await _patient(desk, place, partial(differences.release, place.bundle))
+    desk.record(run.id, ev.Landed(task.id, commit, tuple(desk.mask(name) for name in files)))
 
 
 async def _step(

@@ -8,6 +8,7 @@ from daplug_supervisor.core.state import Run
 from daplug_supervisor.errors import NotPossibleError
 from daplug_supervisor.supervisor.recorder import Recorder
 from daplug_supervisor.views.text import at_clock, duration
+from daplug_supervisor.workspace import tasker_home
 
 _ALL_RUNS = frozenset({"halt", "resume"})
 
@@ -35,6 +36,8 @@ class Orders:
             except NotPossibleError as error:
                 refused = error
                 continue
+            if command.verb == "resume":
+                tasker_home.clear_stop(run)
             said = _say(run, command, now)
             answer = ev.CommandAnswered(command.id, command.verb, applied=True, message=said)
             self._recorder.record(run.id, *events, answer)

@@ -5,6 +5,8 @@ Everything here is made from what the journal says, and may be made again; it is
 
 from __future__ import annotations
 
+from functools import partial
+from logging import getLogger
 from pathlib import Path
 
 import anyio.to_thread
@@ -16,8 +18,12 @@ from daplug_supervisor.core.results import RULES
 from daplug_supervisor.core.state import Run, TaskState
 from daplug_supervisor.errors import SupervisorError
 from daplug_supervisor.formats import context, ticks
+from daplug_supervisor.supervisor import differences
 from daplug_supervisor.supervisor.desk import Desk
+from daplug_supervisor.supervisor.places import own, place_of
 from daplug_supervisor.workspace import tasker_home
+
+log = getLogger(__name__)
 
 TODO = "todo-"
 """How the task of a TODO begins: the others of such a plan are steps of ours."""
@@ -77,12 +83,21 @@ def save_commit(run: Run, task: TaskState, commit: str, message: str) -> None:
 
 
 async def ended(desk: Desk, run: Run, task: TaskState) -> None:
-    """Write down how a task ended that did not get done, for a person who looks into the files of the plan."""
-    if run.plan.origin is None or task.status not in ENDED or task.status is Status.DONE or not task.past:
+    """Tidy up after a task that was given up: its files, and what a person finds in the files of the plan."""
+    given_up = task.status in ENDED and task.status is not Status.DONE and bool(task.past)
+    back = run.spec(task.id).rollback and task.status in (Status.FAILED, Status.STUCK)
+    if not given_up or not (back or run.plan.origin):
         return
-    about = f"{run.plan.origin.path} of {run.id}"
+    about = f"the files of {run.id}/{task.id}"
     try:
-        wrong = await anyio.to_thread.run_sync(_end, run, task)
+        if back and not run.spec(task.id).worktree:
+            place = await place_of(desk, run, task)
+            last = task.last
+            mine = partial(own, place, claim_of(last.outcome.claim if last else None))
+            said = await anyio.to_thread.run_sync(differences.put_back, place.bundle, mine)
+            if said:
+                log.warning("%s: %s", task.id, said)
+        wrong = await anyio.to_thread.run_sync(_end, run, task) if run.plan.origin else ""
     except (SupervisorError, OSError) as error:
         wrong = str(error)
     desk.notices.tell(about, f"{about} could not be brought up to date: {wrong}" if wrong else "")

@@ -20,9 +20,11 @@ from daplug_supervisor.core.state import Run, TaskState
 from daplug_supervisor.ports import ReadsLogs
 from daplug_supervisor.supervisor import differences, setups
 from daplug_supervisor.supervisor.desk import Desk
+from daplug_supervisor.supervisor.handing_in import handed_in
 from daplug_supervisor.supervisor.preparation import UnpreparedError, blame
 from daplug_supervisor.views.text import duration
 from daplug_supervisor.workers.text import last_line
+from daplug_supervisor.workspace import tasker_home
 from daplug_supervisor.workspace.files import STDERR, STDOUT, read_tail
 
 _TAIL = 64 << 10
@@ -49,7 +51,14 @@ _MOST_LOGS = 8
 async def outcome_of(
     desk: Desk, run: Run, task: TaskState, bundle: Bundle, found: Exit, *, taken_back: bool
 ) -> Outcome:
-    """What the end of an attempt is read as."""
+    """What the end of an attempt is read as, and what it hands in."""
+    ended = await _ended(desk, run, task, bundle, found, taken_back=taken_back)
+    return await handed_in(bundle, ended, session=tasker_home.is_kept(run))
+
+
+async def _ended(
+    desk: Desk, run: Run, task: TaskState, bundle: Bundle, found: Exit, *, taken_back: bool
+) -> Outcome:
     if not found.known and not found.stopped:
         return Outcome(OutcomeKind.LOST, "its process was gone, without an exit record")
     if found.stopped == "silence":

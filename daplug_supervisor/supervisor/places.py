@@ -8,7 +8,10 @@ from contextlib import suppress
 import anyio.to_thread
 from msgspec import Struct
 
+from daplug_supervisor.core.acceptance import outside
 from daplug_supervisor.core.bundle import Bundle
+from daplug_supervisor.core.claims import Claim
+from daplug_supervisor.core.machine import ACTIVE
 from daplug_supervisor.core.state import Run, TaskState
 from daplug_supervisor.supervisor import differences
 from daplug_supervisor.supervisor.desk import Desk
@@ -21,10 +24,14 @@ _PATIENCE = 60.0
 
 
 class Place(Struct, frozen=True):
-    """Where the work of an attempt is: its bundle as it ran, and its own worktree, if it has one."""
+    """Where the work of an attempt is: its bundle as it ran, and its own worktree, if it has one.
+
+    `alone`: nobody else of the run was at work there meanwhile, so that whatever is different is the task's.
+    """
 
     bundle: Bundle
     worktree: Worktree | None = None
+    alone: bool = True
 
     @property
     def top(self) -> str:
@@ -70,9 +77,30 @@ async def place_of(desk: Desk, run: Run, task: TaskState) -> Place:
     """
     bundle = make_bundle(desk, run, task)
     if not bundle.spec.worktree:
-        return Place(bundle)
+        return Place(bundle, alone=_alone(run, task))
     found = await find_worktree(bundle)
     return Place(moved(bundle, found), found)
+
+
+def _alone(run: Run, task: TaskState) -> bool:
+    """Whether no other task has worked in the checkout since the first attempt at this one."""
+    began = task.past[0].at if task.past else 0.0
+    return not any(
+        other is not task
+        and not run.spec(other.id).worktree
+        and (other.status in ACTIVE or (other.past and other.past[-1].ended_at > began))
+        for other in run.tasks.values()
+    )
+
+
+def own(place: Place, claim: Claim, files: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the changed files that are the task's: all if it was alone there, else what plan and result say."""
+    if place.worktree is not None or place.alone:
+        return files
+    said = (*claim.files.created, *claim.files.modified, *claim.files.deleted)
+    claimed = {place.relative(name) for name in said}
+    beyond = set(outside(place.bundle.spec.files, files)) if place.bundle.spec.files else set(files)
+    return tuple(name for name in files if name in claimed or name not in beyond)
 
 
 async def changed(place: Place) -> tuple[str, ...] | None:

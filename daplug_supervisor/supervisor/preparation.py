@@ -13,25 +13,23 @@ from anyio.lowlevel import RunVar
 from msgspec.structs import replace
 
 from daplug_supervisor.core.bundle import ATTEMPT_VARIABLE, Bundle
+from daplug_supervisor.core.earlier import teaching
 from daplug_supervisor.core.environment import named
 from daplug_supervisor.core.plan import assignment, pass_env
-from daplug_supervisor.core.results import RULES, Outcome, OutcomeKind
+from daplug_supervisor.core.results import Outcome, OutcomeKind
 from daplug_supervisor.core.state import Run, TaskState
 from daplug_supervisor.errors import StateDirectoryError, SupervisorError, UsageError
-from daplug_supervisor.formats import prompts
 from daplug_supervisor.ports import Launch
 from daplug_supervisor.supervisor.desk import Desk
 from daplug_supervisor.supervisor.setups import with_setup
-from daplug_supervisor.workspace import bundles, git, room, worktrees
+from daplug_supervisor.supervisor.telling import clear, given, prompt, variables
+from daplug_supervisor.workspace import bundles, git, room, run_branch, worktrees
 
 log = getLogger(__name__)
 
 _MAKERS = 8
 _makers: RunVar[anyio.CapacityLimiter] = RunVar("makers of worktrees")
 """How many wait for a repository at once, in threads."""
-
-_TOLD = "\n\n## Earlier attempt\n\nAn earlier attempt at this task ended without success: {}\n"
-"""Added to the prompt of a second try, so that it need not find out again what the first one did."""
 
 
 class UnpreparedError(Exception):
@@ -52,10 +50,8 @@ def make_bundle(desk: Desk, run: Run, task: TaskState) -> Bundle:
     assert attempt is not None, "a running task has an attempt"  # noqa: S101
     spec = run.spec(task.id)
     directory = desk.directory.attempt(run.id, task.id, attempt.number)
-    previous = next(
-        (past.result.outcome for past in reversed(task.past) if past.number < attempt.number), None
-    )
-    told = previous is not None and RULES[previous.kind].uses_try  # a lost or limited attempt teaches nothing
+    past = teaching(task)
+    previous = past.result.outcome if past else None
     return Bundle(
         run=run.id,
         task=task.id,
@@ -67,7 +63,7 @@ def make_bundle(desk: Desk, run: Run, task: TaskState) -> Bundle:
         spec=spec,
         assignment=assignment(run.plan, spec, attempt.provider),
         prompt_file=None if spec.command else f"{directory}/prompt.md",
-        previous=f"{previous.kind}: {previous.detail}" if previous and told else "",
+        previous=f"{previous.kind}: {previous.detail}" if previous else "",
         options=run.plan.providers[attempt.provider].options,
     )
 
@@ -79,17 +75,39 @@ async def in_worktree(bundle: Bundle) -> tuple[Bundle, str]:
         UnpreparedError: there can be none.
         NoRoomError: the disk is full.
     """
+    found = await find_worktree(bundle)
+    return moved(bundle, found), found.admin
+
+
+def moved(bundle: Bundle, worktree: worktrees.Worktree) -> Bundle:
+    """The bundle, in a worktree."""
+    cwd = f"{worktree.cwd}/{bundle.spec.cwd}" if bundle.spec.cwd else worktree.cwd
+    return replace(bundle, cwd=cwd, branch=worktree.branch)
+
+
+async def find_worktree(bundle: Bundle) -> worktrees.Worktree:
+    """The worktree of a task, made if it is not there yet; what is to land begins where the run has got to.
+
+    Raises:
+        UnpreparedError: there can be none.
+        NoRoomError: the disk is full.
+    """
     spec = bundle.spec
 
     def make() -> worktrees.Worktree:
-        owner, name = worktrees.owner_of(bundle.directory), f"{bundle.run}-{bundle.task}"
+        target, owner = Path(bundle.target), worktrees.owner_of(bundle.directory)
+        base = run_branch.begin(target, bundle.run) if spec.land and spec.base is None else spec.base
         return worktrees.worktree(
-            Path(bundle.target), owner=owner, name=name, base=spec.base, on_conflict=spec.on_conflict
+            target,
+            owner=owner,
+            name=f"{bundle.run}-{bundle.task}",
+            base=base,
+            on_conflict=spec.on_conflict,
         )
 
     try:
         # They are made one at a time anyway, and the other threads have other things to do.
-        found = await anyio.to_thread.run_sync(make, limiter=_limiter())
+        return await anyio.to_thread.run_sync(make, limiter=_limiter())
     except git.ConflictError as error:
         raise UnpreparedError(OutcomeKind.CONFLICT, str(error)) from error
     except (git.NoRepositoryError, git.BaseError) as error:
@@ -97,8 +115,6 @@ async def in_worktree(bundle: Bundle) -> tuple[Bundle, str]:
     except (git.GitError, OSError) as error:
         unless_full(error, bundle.target)
         raise UnpreparedError(OutcomeKind.CRASHED, str(error)) from error
-    cwd = f"{found.cwd}/{spec.cwd}" if spec.cwd else found.cwd
-    return replace(bundle, cwd=cwd, branch=found.branch), found.admin
 
 
 def _limiter() -> anyio.CapacityLimiter:
@@ -115,17 +131,18 @@ def prepare(desk: Desk, run: Run, bundle: Bundle, admin: str = "") -> Launch:
     spec, provider_name = bundle.spec, bundle.assignment.provider
     provider = run.plan.providers[provider_name]
     try:
-        if bundle.prompt_file is not None:
-            text = spec.instructions or prompts.read(prompts.resolve(spec.prompt or "", Path(run.target)))
-            _write(desk, bundle, text + (_TOLD.format(bundle.previous) if bundle.previous else ""))
+        bundle = given(desk, run, bundle)
+        _write(desk, run, bundle)
         command = desk.worker(run, provider_name).command(bundle)
         if not all(isinstance(text, str) for text in (*command.argv, *command.env, *command.env.values())):
             raise TypeError("argv and env of a command must be text")
     except UsageError as error:
+        clear(bundle)
         raise UnpreparedError(OutcomeKind.PLAN_ERROR, str(error)) from error
     except (NoRoomError, SupervisorError):
         raise
     except OSError as error:
+        unless_full(error)
         raise UnpreparedError(OutcomeKind.CONFIGURATION, f"{bundle.directory}: {error}") from error
     except Exception as error:
         raise UnpreparedError(OutcomeKind.CONFIGURATION, blame(bundle, error)) from error
@@ -138,6 +155,7 @@ def prepare(desk: Desk, run: Run, bundle: Bundle, admin: str = "") -> Launch:
             **named(desk.environ, pass_env(run.plan, provider_name)),
             **provider.env,
             **command.env,
+            **variables(bundle),
             **names,
         },
         stdin=command.stdin,
@@ -146,16 +164,21 @@ def prepare(desk: Desk, run: Run, bundle: Bundle, admin: str = "") -> Launch:
     )
 
 
-def _write(desk: Desk, bundle: Bundle, prompt: str) -> None:
+def _write(desk: Desk, run: Run, bundle: Bundle) -> None:
     """Write the attempt's own files.
 
     Raises:
+        UsageError: there is no prompt, or something that it names is missing.
         NoRoomError: the disk is full.
         StateDirectoryError: nothing can be written there any more.
         OSError: only this attempt's files cannot be written.
     """
+    text = None if bundle.prompt_file is None else prompt(desk, run, bundle)
     try:
-        bundles.write(bundle, prompt)
+        if text is None:
+            bundles.write_inputs(bundle)
+        else:
+            bundles.write(bundle, text)
     except OSError as error:
         unless_full(error)
         unless_ours(desk, f"{bundle.directory}: {error.strerror}")

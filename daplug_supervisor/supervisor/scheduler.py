@@ -21,7 +21,7 @@ from daplug_supervisor.supervisor.hooks import after_run, after_task
 from daplug_supervisor.supervisor.reports import make_report, owners, write_report
 from daplug_supervisor.supervisor.slot import work
 from daplug_supervisor.views.work import WorkLeft, work_left
-from daplug_supervisor.workspace import room
+from daplug_supervisor.workspace import room, tasker_home
 from daplug_supervisor.workspace.changes import Work, work_of
 
 log = getLogger(__name__)
@@ -94,7 +94,7 @@ class Scheduler:
         while (decision := decide(run, self._desk.clock.now())) is not None:
             if isinstance(decision, Start):
                 self._desk.check()
-                if self._desk.directory.stop_requested():
+                if self._desk.directory.stop_requested() or tasker_home.stop_requested(run):
                     self._desk.record(
                         run.id, ev.HaltRequested("the STOP file is there", "stop_file", run.at_work)
                     )
@@ -179,7 +179,7 @@ class Scheduler:
         run = handle.state
         self._desk.record(run.id, event)
         of, hooks = owners(self._desk.directory, run), run.plan.hooks
-        if (of or hooks.post_task or hooks.post_run) and self._tasks is not None:
+        if (of or hooks.post_task or hooks.post_run or run.plan.origin) and self._tasks is not None:
             self._tasks.start_soon(self._look, handle, of, name=f"worktrees of {run.id}")
         else:
             self._report(handle, WorkLeft())

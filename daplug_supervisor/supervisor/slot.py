@@ -19,7 +19,7 @@ from daplug_supervisor.core.retry import after_attempt
 from daplug_supervisor.core.state import Run, TaskState
 from daplug_supervisor.errors import LaunchError
 from daplug_supervisor.ports import Attached, Identity, Launch
-from daplug_supervisor.supervisor import differences, origins
+from daplug_supervisor.supervisor import differences, origins, sessions
 from daplug_supervisor.supervisor.acceptance import verify
 from daplug_supervisor.supervisor.desk import Desk
 from daplug_supervisor.supervisor.landing import land
@@ -108,8 +108,10 @@ async def _start(desk: Desk, run: Run, task: TaskState, bundle: Bundle) -> Exit:
         NoRoomError: what it needs could not be written.
     """
     admin = ""
+    await sessions.found(run)
     if bundle.spec.worktree:
         bundle, admin = await in_worktree(bundle)
+    await sessions.begin(desk, run, task, bundle)
     launch = prepare(desk, run, bundle, admin)
     await differences.remember(bundle)
     try:

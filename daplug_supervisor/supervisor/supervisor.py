@@ -44,6 +44,7 @@ from daplug_supervisor.supervisor.notices import Notices
 from daplug_supervisor.supervisor.orders import Orders
 from daplug_supervisor.supervisor.recorder import Recorder
 from daplug_supervisor.supervisor.scheduler import Scheduler
+from daplug_supervisor.workspace import tasker_home
 from daplug_supervisor.workspace.files import NAME, StateDirectory
 from daplug_supervisor.workspace.lock import Lock
 
@@ -263,6 +264,7 @@ class Supervisor:
         found = [one for one in self.state.runs.values() if run in (None, one.id) and one.finished_at is None]
         for one in found:
             self._admission.check_workers(one.plan, one.target)
+            tasker_home.clear_stop(one)
             self.record(one.id, ev.Resumed("command"))
         return [self._drive(one, sorted(one.only), parallel or one.parallel, None) for one in found]
 

@@ -10,7 +10,10 @@ from msgspec import Struct
 from daplug_supervisor.core.environment import held_back
 from daplug_supervisor.core.graph import critical_path, dependents, stages
 from daplug_supervisor.core.plan import LOCAL, Assignment, Budget, Plan, Provider, Task, assignment
+from daplug_supervisor.formats import substeps
+from daplug_supervisor.formats.substeps import SubStep
 from daplug_supervisor.views.derived import label, tasks_word
+from daplug_supervisor.views.substeps import substep_lines, substeps_head
 from daplug_supervisor.views.text import clean, columns, duration, facts, listing, number, table, wrap
 from daplug_supervisor.views.usage import limits_words
 from daplug_supervisor.workers.executor import GIVE_LEAVE, NO_LEAVE, without_leave
@@ -62,7 +65,7 @@ class Check(Struct, frozen=True):
     longest chain, `estimate` its seconds (null without estimates), and `total_estimate` those of all tasks.
     `parallel`: the most tasks in one stage. `bottlenecks`: the tasks that most others directly wait for.
     `held_back`: variables of the environment in which this is asked that no task would get. `budget`: the run's, as
-    in the plan.
+    in the plan. `sub_steps`: those of a PLAN.md.
     """
 
     plan: str
@@ -79,6 +82,7 @@ class Check(Struct, frozen=True):
     warnings: tuple[str, ...]
     held_back: tuple[str, ...] = ()
     budget: Budget | None = None
+    sub_steps: tuple[SubStep, ...] = ()
 
 
 def check(plan: Plan, environ: Iterable[str] = ()) -> Check:
@@ -108,6 +112,7 @@ def check(plan: Plan, environ: Iterable[str] = ()) -> Check:
         warnings=tuple(_warnings(plan)),
         held_back=held_back(environ, (*plan.pass_env, *passed)),
         budget=plan.budget,
+        sub_steps=substeps.substeps(plan) if substeps.is_one(plan) else (),
     )
 
 
@@ -256,6 +261,8 @@ def check_text(found: Check, width: int = 80) -> str:
         "Variables that no task gets (pass_env hands one on)": wrap(", ".join(found.held_back), width, "  "),
         "Warnings": [line for text in found.warnings for line in wrap(text, width, "  ")],
     }
+    if found.sub_steps:
+        sections[substeps_head(found.sub_steps)] = substep_lines(found.sub_steps, width)
     lines = [line for name, part in sections.items() if part for line in ("", *wrap(name, width), *part)]
     return "\n".join([head, *facts(named, width, "  "), *lines])
 

@@ -12,6 +12,7 @@ from daplug_supervisor.core.machine import ACTIVE, SATISFIED
 from daplug_supervisor.core.model import Halt, Pool, Run
 from daplug_supervisor.views.derived import run_state, tasks_word
 from daplug_supervisor.views.health import still_suspicious, suspect_words
+from daplug_supervisor.views.proven import RunProof, proof_words, run_proof
 from daplug_supervisor.views.rows import (
     AttentionRow,
     HaltRow,
@@ -66,7 +67,8 @@ class RunStatus(Struct, frozen=True):
     ready, backing_off, blocked, not_selected. `stage` is the first of `stages` with a task that has not
     ended. `next` holds commands to type. `notices`: what lasts and a person should know, a full disk for example.
     `suspicious`: what runs and shows no sign of work, or takes too long.
-    `used`: what agents cost so far (null: none has ended); `budget`: the run's.
+    `used`: what agents cost so far (null: none has ended); `budget`: the run's. `proof`: how much of it is proven
+    (null: nothing is looked at).
     """
 
     run: str
@@ -95,6 +97,7 @@ class RunStatus(Struct, frozen=True):
     suspicious: tuple[Suspect, ...] = ()
     used: Used | None = None
     budget: BudgetRow | None = None
+    proof: RunProof | None = None
 
 
 def status(
@@ -143,6 +146,7 @@ def status(
         suspicious=still_suspicious(run, suspects),
         used=used.all,
         budget=budget_row(run.plan.budget, run.spent, used.all),
+        proof=run_proof(run),
     )
 
 
@@ -232,6 +236,7 @@ def status_text(view: RunStatus, width: int = 80) -> str:
         f"[{'#' * done}{'.' * (_BAR - done)}] {view.progress_percent:g}%",
         *wrap(_numbers(view), width),
         *wrap(_times(view), width),
+        *(wrap(proof_words(view.proof), width) if view.proof else ()),
         *(wrap(f"used {used_words(view.used)}", width) if view.used else ()),
         *(wrap(f"budget {budget_words(view.budget)}", width) if view.budget else ()),
         *(line for text in _notes(view) for line in wrap(f"NOTE: {clean(text)}", width)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from daplug_supervisor.core.commands import find_task
 from daplug_supervisor.core.environment import held_back
@@ -14,6 +14,14 @@ from daplug_supervisor.core.machine import ACTIVE, SATISFIED, Status
 from daplug_supervisor.core.model import Past, Run, TaskState
 from daplug_supervisor.core.plan import assignment, pass_env
 from daplug_supervisor.views.derived import DEAD, blocked_by, is_ready, label, state_of
+from daplug_supervisor.views.proven import (
+    CriterionRow,
+    criteria_lines,
+    criteria_word,
+    criterion_rows,
+    landed_word,
+    rounds_word,
+)
 from daplug_supervisor.views.text import at_clock, clean, duration, facts, listing, table, wrap
 from daplug_supervisor.views.usage import (
     BudgetRow,
@@ -29,8 +37,10 @@ from daplug_supervisor.views.usage import (
 )
 from daplug_supervisor.views.why import why
 from daplug_supervisor.views.work import (
+    MOST_FILES,
     WorkLike,
     WorktreeRow,
+    files_words,
     uncommitted_words,
     worktree_row,
     worktree_words,
@@ -88,7 +98,9 @@ class TaskDetail(Struct, frozen=True):
 
     `pass_env`: what the plan hands on to it; `held_back`: variables of the environment in which this is asked that
     it would not get. `used`: what all its attempts cost (null: no agent has ended); `budget`: its own.
-    `worktree`: what is in it now (null: it has none).
+    `worktree`: what is in it now (null: it has none). `criteria`: what was found of them last; `rounds`: how often its
+    work went back with that, of `max_rounds`; `flags`: what a person should know; `steps` of bringing it home that are
+    done, with the `commit` and the first of its `file_count` changed `files`.
     """
 
     task: str
@@ -117,6 +129,14 @@ class TaskDetail(Struct, frozen=True):
     budget: BudgetRow | None = None
     setup: tuple[str, ...] = ()
     worktree: WorktreeRow | None = None
+    criteria: tuple[CriterionRow, ...] = ()
+    rounds: int = 0
+    max_rounds: int = 0
+    flags: tuple[str, ...] = ()
+    steps: dict[str, str] = field(default_factory=dict)
+    commit: str = ""
+    file_count: int = 0
+    files: tuple[str, ...] = ()
 
 
 def tasks(
@@ -246,6 +266,14 @@ def task_detail(
         budget=budget_row(spec.budget, task.spent, used_by(run, task)),
         setup=spec.setup or (),
         worktree=None if work is None else worktree_row(run, name, work),
+        criteria=criterion_rows(run, task),
+        rounds=task.fixes,
+        max_rounds=spec.fix_rounds,
+        flags=task.flags,
+        steps=dict(task.steps),
+        commit=task.commit,
+        file_count=len(task.files),
+        files=task.files[:MOST_FILES],
     )
 
 
@@ -289,6 +317,11 @@ def task_text(detail: TaskDetail, now: float, width: int = 80) -> str:
         "uncommitted": uncommitted_words(detail.worktree)
         if detail.worktree and detail.worktree.uncommitted
         else "",
+        "sent back": rounds_word(detail.rounds, detail.max_rounds),
+        "landed": landed_word(detail.steps, detail.commit),
+        "files": files_words(detail.files, detail.file_count) if detail.files else "",
+        "flags": "; ".join(detail.flags),
+        "criteria": criteria_word(detail.criteria),
         "owner": detail.owner,
         "labels": ", ".join(detail.labels),
         "pass_env": ", ".join(detail.pass_env),
@@ -296,6 +329,8 @@ def task_text(detail: TaskDetail, now: float, width: int = 80) -> str:
     }
     lines = [clean(f"{detail.task}: {detail.title}", width), *wrap(detail.sentence, width), ""]
     lines += facts(named, width, "  ")
+    if detail.criteria:
+        lines += ["", "Criteria", *criteria_lines(detail.criteria, width)]
     if detail.attempts:
         lines += ["", _attempts(detail, now, width)]
     if detail.next:

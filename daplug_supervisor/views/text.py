@@ -12,25 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from unicodedata import category, east_asian_width
 
+from daplug_supervisor.core.fences import INVISIBLE
+
 PROGRAM = "daplug-supervise"
 
 _ESCAPED = {"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"}
 _MARKS = {"Mn", "Me"}
 _MOST_MARKS = 4  # real writing stacks no more; a thousand would paint over the lines above and below
-_INVISIBLE = frozenset(
-    [
-        0x034F,
-        0x115F,
-        0x1160,
-        0x17B4,
-        0x17B5,
-        0x2800,
-        0x3164,
-        0xFFA0,
-        *range(0x180B, 0x1810),
-        *range(0xFE00, 0xFE0E),
-    ]
-) | frozenset(range(0xE0100, 0xE01F0))  # letters and marks by category, yet nothing to be seen
 _NOT_PLAIN = re.compile("[^\0-\x7e]")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": " "}
 _LAST_TIME = 253_402_300_800  # the year 10000
@@ -54,7 +42,7 @@ def _harmless(character: str, marks: int) -> tuple[str, int]:
     if character in _SHORT:
         return _SHORT[character], len(_SHORT[character])
     kind = category(character)
-    if kind in _ESCAPED or ord(character) in _INVISIBLE or (kind in _MARKS and marks >= _MOST_MARKS):
+    if kind in _ESCAPED or ord(character) in INVISIBLE or (kind in _MARKS and marks >= _MOST_MARKS):
         shown = _escape(character)
         return shown, len(shown)
     if kind in _MARKS:
@@ -117,7 +105,7 @@ def harmless_json(text: str) -> str:
 
 
 def _in_json(character: str) -> str:
-    if category(character) not in _ESCAPED and ord(character) not in _INVISIBLE:
+    if category(character) not in _ESCAPED and ord(character) not in INVISIBLE:
         return character
     data = character.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{data[at]:02x}{data[at + 1]:02x}" for at in range(0, len(data), 2))

@@ -23,6 +23,7 @@ from daplug_supervisor.views.derived import (
     tries_word,
 )
 from daplug_supervisor.views.health import still_suspicious, suspect_words
+from daplug_supervisor.views.proven import SHORT, criteria_word, criterion_rows, rounds_word
 from daplug_supervisor.views.text import at_clock, clean, command, duration, listing, when, wrap
 from daplug_supervisor.views.waits import fallback_words, pool_words, remedy
 
@@ -98,7 +99,9 @@ def _because(task: TaskState, verb: str) -> str:
 
 
 def _tried(run: Run, task: TaskState) -> str:
-    return f"tried {tries_word(run, task)}{_outcome(task)}"
+    rounds = rounds_word(task.fixes, run.spec(task.id).fix_rounds)
+    tried = f"tried {tries_word(run, task)}" if task.tries or not rounds else ""
+    return f"{', '.join(filter(None, (tried, rounds)))}{_outcome(task)}"
 
 
 def _at_work(verb: str) -> Callable[[Run, TaskState, float], str]:
@@ -165,7 +168,12 @@ def _ready(run: Run, task: TaskState, now: float) -> str:
     name = starter(run, task, now)
     pool = run.pools[task.provider]
     instead = "" if name == pool.name else f", because provider {pool.name} {pool_words(run, pool, now)}"
-    return f"Ready: provider {name} starts it next{instead}."
+    back = (
+        f"; what was found in its work goes with it ({rounds_word(task.fixes, run.spec(task.id).fix_rounds)})"
+        if task.fixes
+        else ""
+    )
+    return f"Ready: provider {name} starts it next{instead}{back}."
 
 
 def _halted(run: Run, _task: TaskState, now: float) -> str:
@@ -200,12 +208,17 @@ def _delegated(_run: Run, task: TaskState, now: float) -> str:
     return f"Delegated {_ago(task, now)}: it waits for its children and needs no slot."
 
 
-def _done(_run: Run, task: TaskState, now: float) -> str:
+def _done(run: Run, task: TaskState, now: float) -> str:
     if not task.past:
         return _because(task, f"Was done already {_ago(task, now)}") + "."
     last = task.past[-1]
     spent = duration(last.result.exit.seconds)
-    return f"Done {_ago(task, now)}, by provider {last.provider} in {spent} (attempt {last.number})."
+    proven = (
+        f"; {criteria_word(criterion_rows(run, task))} of its criteria" if run.spec(task.id).accept else ""
+    )
+    commit = f"; commit {task.commit[:SHORT]}" if task.commit else ""
+    done = f"Done {_ago(task, now)}, by provider {last.provider} in {spent} (attempt {last.number})"
+    return f"{done}{proven}{commit}."
 
 
 def _failed(run: Run, task: TaskState, now: float) -> str:

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from daplug_supervisor.core.machine import SATISFIED
 from daplug_supervisor.core.model import Run
-from daplug_supervisor.views.text import listing, number, wrap
+from daplug_supervisor.views.text import number, wrap
 
 MOST_FILES = 20
 MOST_ROWS = 50
@@ -50,11 +50,15 @@ class WorktreeRow(Struct, frozen=True):
 
 
 class Overlap(Struct, frozen=True):
-    """Files that several tasks have changed, each in its own worktree: `files` names some of the `count`."""
+    """Files that several tasks have changed: `files` names some of the `count`.
+
+    `side_by_side`: those of the tasks that were at work at the same time as another one of them.
+    """
 
     tasks: tuple[str, ...]
     count: int
     files: tuple[str, ...]
+    side_by_side: tuple[str, ...] = ()
 
 
 class WorkLeft(Struct, frozen=True):
@@ -105,20 +109,16 @@ def overlaps(works: Mapping[str, WorkLike]) -> tuple[Overlap, ...]:
 def sections(left: WorkLeft, width: int, target: str = "") -> dict[str, list[str]]:
     """The parts of a report for people; paths are shown from `target` on."""
     uncommitted = [
-        f"{row.task} ({row.status}): {_files(row.files, row.uncommitted)} in {row.path.removeprefix(f'{target}/')}"
+        f"{row.task} ({row.status}): {files_words(row.files, row.uncommitted)} in {row.path.removeprefix(f'{target}/')}"
         for row in left.worktrees
         if row.uncommitted
     ]
-    same = [f"{listing(row.tasks, 8)}: {_files(row.files, row.count)}" for row in left.overlaps]
-    return {
-        "Uncommitted work in worktrees": _lines(uncommitted, width),
-        "Files that several tasks have changed": _lines(same, width),
-    }
+    return {"Uncommitted work in worktrees": _lines(uncommitted, width)}
 
 
 def uncommitted_words(row: WorktreeRow) -> str:
     """What is not committed, and where."""
-    return f"{number(row.uncommitted, 'file')} in {row.path}: {_files(row.files, row.uncommitted)}"
+    return f"{number(row.uncommitted, 'file')} in {row.path}: {files_words(row.files, row.uncommitted)}"
 
 
 def worktree_words(row: WorktreeRow) -> str:
@@ -126,7 +126,8 @@ def worktree_words(row: WorktreeRow) -> str:
     return f"{row.path}, branch {row.branch}, {number(row.commits, 'commit')}"
 
 
-def _files(names: Sequence[str], count: int) -> str:
+def files_words(names: Sequence[str], count: int) -> str:
+    """The first of some files, and how many more there are."""
     shown = ", ".join(names[:_SHOWN_FILES])
     more = count - len(names[:_SHOWN_FILES])
     return f"{shown} and {more} more" if more else shown

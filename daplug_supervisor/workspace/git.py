@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import random
 import re
+import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -25,6 +27,24 @@ from daplug_supervisor.errors import SupervisorError
 FOLDER = ".worktrees"
 TASK_FILE = "TASK.md"
 """What daplug writes into a worktree to tell the agent its task: nobody's work, and never committed."""
+
+OURS: Final = (".daplug", FOLDER)
+"""Folders that are ours wherever they are, and never part of anybody's work."""
+
+DURABLE: Final = (
+    "-c", "core.fsync=all", "-c", "core.fsyncMethod=batch", "-c", "core.fsyncObjectFiles=true",
+)  # fmt: skip
+"""Words that have what git writes survive a power cut; the last ones are for git before 2.36."""
+
+WHOLE: Final = (
+    "-c",
+    "core.sparseCheckout=false",
+    "-c",
+    "add.ignoreErrors=false",
+    "-c",
+    "core.safecrlf=false",
+)
+"""Words that have git add all, or say what it could not."""
 
 held: Final[ContextVar[tuple[int, ...]]] = ContextVar("held", default=())
 """Locks that every git started here holds as well: if we are killed, they last until it has ended."""
@@ -64,9 +84,13 @@ class Repository(Struct, frozen=True):
 
 
 class GitError(SupervisorError):
-    """Git could not do it; the message is git's own."""
+    """Git could not do it; the message is git's own, and `said` all that it said about it."""
 
     code = "git"
+
+    def __init__(self, message: str, said: str = "") -> None:
+        super().__init__(message)
+        self.said = said
 
 
 class NoRepositoryError(GitError):
@@ -81,35 +105,62 @@ class ConflictError(GitError):
     """There is a worktree or branch of that name already, and it is not this task's, or it must not be removed."""
 
 
-def run(folder: str | Path, *arguments: str, index: str = "") -> str:
+def run(
+    folder: str | Path,
+    *arguments: str,
+    index: str = "",
+    data: str = "",
+    environ: Mapping[str, str] | None = None,
+    patience: float = 0.0,
+) -> str:
     """What git says, without its last line end. Somebody else's lock is waited for, a few seconds.
 
     Args:
         folder: where it works.
         arguments: what to do.
         index: another index than the checkout's own.
+        data: what it reads.
+        environ: variables that it gets as well.
+        patience: seconds that it may take, instead of the usual ones.
 
     Raises:
         GitError: it failed.
     """
+    more = dict(environ or {}) | ({"GIT_INDEX_FILE": index} if index else {})
+    given = data.encode("utf-8", "surrogateescape")
+    return (
+        _output(folder, arguments, more, given, patience)
+        .decode("utf-8", "surrogateescape")
+        .removesuffix("\n")
+    )
+
+
+def read(folder: str | Path, *arguments: str, environ: Mapping[str, str] | None = None) -> bytes:
+    """As `run`: the very bytes that git writes."""
+    return _output(folder, arguments, dict(environ or {}), b"", 0.0)
+
+
+def _output(
+    folder: str | Path, arguments: tuple[str, ...], more: dict[str, str], data: bytes, patience: float
+) -> bytes:
     pause = _FIRST_PAUSE
     for _ in range(_TRIES):
-        done = _done(folder, arguments, index)
+        done = _done(folder, arguments, more, data, patience or _PATIENCE)
         said = done.stderr.decode("utf-8", "replace")
         if not done.returncode:
-            return done.stdout.decode("utf-8", "surrogateescape").removesuffix("\n")
+            return done.stdout
         if not _BUSY.search(said):
             break
         time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 (so that two do not meet again)
         pause = min(2 * pause, _LONGEST_PAUSE)
     lines = said.strip().splitlines() or [f"exit code {done.returncode}"]
     told = next((line for line in lines if line.startswith(("fatal: ", "error: "))), lines[-1])
-    raise GitError(f"git {_verb(arguments)}: {told[:_MOST_SAID]}")
+    raise GitError(f"git {_verb(arguments)}: {told[:_MOST_SAID]}", said)
 
 
-def inside(folder: str, *arguments: str) -> str:
+def inside(folder: str, *arguments: str, data: str = "", environ: Mapping[str, str] | None = None) -> str:
     """As `run`, in a repository's own directory, or a worktree's in that."""
-    return run(folder, f"{_GIT_DIR}{folder}", *arguments)
+    return run(folder, f"{_GIT_DIR}{folder}", *arguments, data=data, environ=environ)
 
 
 def asked(folder: str, *arguments: str) -> str:
@@ -138,21 +189,34 @@ def repository(target: str | Path) -> Repository:
         NoRepositoryError: there is none, or nothing in it to branch from.
     """
     try:
-        top = run(target, "rev-parse", "--show-toplevel")
-        own = run(target, "rev-parse", "--absolute-git-dir")
-        common = run(target, "rev-parse", "--path-format=absolute", "--git-common-dir")
-        prefix = run(target, "rev-parse", "--show-prefix")
+        found = checkout(target)
         run(target, "rev-parse", "--verify", "HEAD")
     except GitError as error:
         raise NoRepositoryError(
             f"{target}: worktree: true needs a git repository with a commit ({error})"
         ) from error
-    return Repository(top, own, common, prefix)
+    return found
+
+
+def checkout(target: str | Path) -> Repository:
+    """As `repository`; there need not be a commit yet.
+
+    Raises:
+        GitError: the directory is in no checkout.
+    """
+    asks = (
+        ("--show-toplevel",), ("--absolute-git-dir",), ("--path-format=absolute", "--git-common-dir"),
+        ("--show-prefix",),
+    )  # fmt: skip
+    said = run(target, "rev-parse", *(word for words in asks for word in words)).split("\n")
+    if len(said) != len(asks):  # a line end in a name
+        said = [run(target, "rev-parse", *words) for words in asks]
+    return Repository(*said)
 
 
 def keep_out(repository: Repository, base: str = "HEAD") -> None:
     """Keep worktrees, and the file that tells an agent its task, out of everything that git adds."""
-    wanted = [f"{FOLDER}/".encode()]
+    wanted = [f"{name}/".encode() for name in OURS]
     if not asked(repository.own, "ls-tree", base, TASK_FILE):
         wanted.append(f"/{TASK_FILE}".encode())
     exclude = Path(repository.common) / "info" / "exclude"
@@ -172,7 +236,7 @@ def head(folder: str | Path, *arguments: str, most: int, patience: float) -> tup
     Raises:
         GitError: it failed, or did not get on with it in time.
     """
-    with _started(folder, arguments, "") as process:
+    with _started(folder, arguments, {}) as process:
         killer = Timer(patience, process.kill)
         killer.start()
         try:
@@ -189,19 +253,23 @@ def head(folder: str | Path, *arguments: str, most: int, patience: float) -> tup
     return data, True
 
 
-def _done(folder: str | Path, arguments: tuple[str, ...], index: str) -> subprocess.CompletedProcess[bytes]:
-    with _started(folder, arguments, index, said=subprocess.PIPE) as process:
+def _done(
+    folder: str | Path, arguments: tuple[str, ...], more: dict[str, str], data: bytes, patience: float
+) -> subprocess.CompletedProcess[bytes]:
+    with _started(folder, arguments, more, said=subprocess.PIPE, reads=bool(data)) as process:
         try:
-            out, said = process.communicate(timeout=_PATIENCE)
+            out, said = process.communicate(data or None, timeout=patience)
         except subprocess.TimeoutExpired as error:
-            process.kill()
-            raise GitError(f"git {_verb(arguments)} did not end within {_PATIENCE:g} s") from error
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # with what it started: ssh, say
+            raise GitError(f"git {_verb(arguments)} did not end within {patience:g} s") from error
     return subprocess.CompletedProcess(process.args, process.returncode, out, said)
 
 
 def _started(
-    folder: str | Path, arguments: tuple[str, ...], index: str, said: int = subprocess.DEVNULL
-) -> subprocess.Popen[bytes]:
+    folder: str | Path, arguments: tuple[str, ...], more: dict[str, str], *,
+    said: int = subprocess.DEVNULL, reads: bool = False,
+) -> subprocess.Popen[bytes]:  # fmt: skip
     environ = {name: value for name, value in handed_on(os.environ).items() if not name.startswith("GIT_")}
     environ |= {
         **_IDENTITY,
@@ -209,17 +277,16 @@ def _started(
         "LANGUAGE": "",
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_OPTIONAL_LOCKS": "0",
+        **more,
     }
-    if index:
-        environ["GIT_INDEX_FILE"] = index
     given = Path(next((word for word in arguments if word.startswith(_GIT_DIR)), "").removeprefix(_GIT_DIR))
     if given.parent.name == "worktrees":  # what it says itself, an agent that may commit may have written
         environ["GIT_COMMON_DIR"] = str(given.parent.parent)
     settings = [word for setting in _CONFIG for word in ("-c", setting)]
     try:
         return subprocess.Popen(
-            ["git", "-C", str(folder), *settings, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=said, env=environ, pass_fds=held.get(), process_group=0,
+            ["git", "-C", str(folder), *settings, *arguments], stdout=subprocess.PIPE, stderr=said,
+            stdin=subprocess.PIPE if reads else subprocess.DEVNULL, env=environ, pass_fds=held.get(), process_group=0,
         )  # fmt: skip
     except FileNotFoundError as error:
         raise GitError("git is not installed") from error

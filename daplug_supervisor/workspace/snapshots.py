@@ -16,8 +16,6 @@ from daplug_supervisor.workspace import git
 from daplug_supervisor.workspace.survey import has_files
 
 REFS = "refs/daplug/snapshots/"
-_DURABLE = ("-c", "core.fsync=all", "-c", "core.fsyncMethod=batch")
-_WHOLE = ("-c", "core.sparseCheckout=false", "-c", "add.ignoreErrors=false", "-c", "core.safecrlf=false")
 
 
 class NestedError(git.GitError):
@@ -45,13 +43,13 @@ def save(common: str, name: str, *, path: str, admin: str, branch: str, goes: bo
     if admin:
         staged, files = _trees(path, admin, heads[0] if heads else "")
         if staged:
-            commits = [*heads, _commit(common, staged, heads[:1], f"{name}: what was staged")]
+            commits = [*heads, keep(common, staged, heads[:1], f"{name}: what was staged")]
         if files or staged or (len(heads) > 1 and any(lonely(common, one, branch) for one in heads)):
             tree = files or git.inside(common, "rev-parse", f"{commits[0]}^{{tree}}")
-            commits = [_commit(common, tree, commits, f"{name}: as it was found")]
+            commits = [keep(common, tree, commits, f"{name}: as it was found")]
     if commits == heads and not any(lonely(common, one, branch if goes else "") for one in heads):
         return ""
-    return _named(common, name, commits[0])
+    return named(common, name, commits[0])
 
 
 def lonely(common: str, commit: str, branch: str) -> int:
@@ -94,7 +92,7 @@ def _trees(path: str, admin: str, head: str) -> tuple[str, str]:
             return "" if staged == base else staged, ""
         words = git.within(admin, path)
         git.run(path, *words, "read-tree", *([head] if head else ["--empty"]), index=made)
-        git.run(path, *words, *_DURABLE, *_WHOLE, "add", "--all", "--", ".", index=made)
+        git.run(path, *words, *git.DURABLE, *git.WHOLE, "add", "--all", "--", ".", index=made)
         files = _tree(admin, path, made, base)
     return "" if staged in (base, files) else staged, "" if files == base else files
 
@@ -104,18 +102,21 @@ def _tree(admin: str, path: str, index: str, base: str) -> str:
     words = git.within(admin, path)
     if not (base and git.asked(admin, "ls-tree", base, git.TASK_FILE)):
         git.run(path, *words, "update-index", "--force-remove", git.TASK_FILE, index=index)
-    return git.run(path, *words, *_DURABLE, "write-tree", index=index)
+    return git.run(path, *words, *git.DURABLE, "write-tree", index=index)
 
 
-def _commit(common: str, tree: str, parents: list[str], message: str) -> str:
+def keep(common: str, tree: str, parents: list[str], message: str) -> str:
+    """A commit of a tree, for a ref of ours only."""
     words = [word for parent in parents for word in ("-p", parent)]
-    return git.inside(common, *_DURABLE, "commit-tree", tree, *words, "-m", f"daplug-supervisor: {message}")
+    return git.inside(
+        common, *git.DURABLE, "commit-tree", tree, *words, "-m", f"daplug-supervisor: {message}"
+    )
 
 
-def _named(common: str, name: str, commit: str) -> str:
+def named(common: str, name: str, commit: str) -> str:
     """Give a commit a ref that was not there before."""
     taken = git.inside(common, "for-each-ref", "--format=%(refname)", f"{REFS}{name}/").split()
     numbers = [int(ref.rpartition("/")[2]) for ref in taken if ref.rpartition("/")[2].isdecimal()]
     ref = f"{REFS}{name}/{max(numbers, default=0) + 1}"
-    git.inside(common, *_DURABLE, "update-ref", "--create-reflog", ref, commit, "0" * len(commit))
+    git.inside(common, *git.DURABLE, "update-ref", "--create-reflog", ref, commit, "0" * len(commit))
     return ref

@@ -83,7 +83,7 @@ def test_no_command_lets_anything_through(place: Place, proof: Proof) -> None:
     proof.count("fuzz inputs", inputs)
     assert inputs > 100
     for path in place.state.rglob("*"):
-        if path.name in ("report.json", "report.txt", "supervisor.log"):
+        if path.name in ("report.json", "report.txt", "report.html", "supervisor.log"):
             check(path.read_text(), path)
     shown = json.loads(said(place, "task", "show", "good", "--json"))
     assert (shown["title"], shown["owner"]) == (EVIL, EVIL), "as JSON it is all there"

@@ -45,6 +45,8 @@ CALLS: dict[str, list[list[str]]] = {
     "task retry": [["nosuch"]],
     "task skip": [["nosuch"]],
     "task cancel": [["nosuch"]],
+    "task complete": [["nosuch"]],
+    "task fail": [["nosuch", "why"]],
     "provider list": [[]],
     "provider pause": [["nosuch"]],
     "provider resume": [["nosuch"]],

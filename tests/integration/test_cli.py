@@ -16,7 +16,7 @@ from daplug_supervisor import Provider, Retry
 from daplug_supervisor.cli import control, doctor
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.formats.schema import json_schema
-from daplug_supervisor.views import log, plan, report, status, tasks, why
+from daplug_supervisor.views import log, metrics, plan, report, status, tasks, why
 
 place = pytest.fixture(opened)
 
@@ -57,7 +57,7 @@ REPORT, STATUS = keys(report.Report), keys(status.RunStatus)
         ("status", STATUS, 0),
         ("status p-1", STATUS, 0),
         ("report", REPORT, 0),
-        ("report --metrics-only", keys(report.Metrics), 0),
+        ("report --metrics-only", keys(metrics.Metrics), 0),
         ("halt-status", keys(control.HaltState), 0),
         ("halt-status --format json", keys(control.HaltState), 0),
         ("check-halt", keys(control.HaltState), 0),

@@ -82,8 +82,9 @@ def test_no_verb_lets_it_through(place: Place) -> None:
     assert "\\x1b[2J" in place.run("task", "logs", "good").out
     assert place.run("task", "logs", "good", "--raw").out.startswith("\x1b[2J")
     assert json.loads(place.run("task", "show", "good", "--json").out)["title"] == SAFE
-    for path in (place.state / "runs").rglob("report.txt"):
-        check_harmless(path.read_text(), str(path))
+    for name in ("report.txt", "report.html"):
+        for path in (place.state / "runs").rglob(name):
+            check_harmless(path.read_text(), str(path))
 
 
 def test_nor_does_what_an_executor_says(place: Place) -> None:

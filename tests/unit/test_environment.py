@@ -23,6 +23,19 @@ def test_what_is_on_the_list_is_handed_on_unless_it_is_a_secret_of_others() -> N
     assert environment.held_back(GIVEN, ["MYAPP_*", "CARGO_REGISTRY_TOKEN"]) == ("MYAPP",)
 
 
+def test_what_is_of_one_attempt_is_not_handed_on_by_a_supervisor_within_it() -> None:
+    given = {
+        "DAPLUG_RESULT": "/x",
+        "DAPLUG_OUTBOX": "/",
+        "DAPLUG_INPUTS": "/y",
+        "DAPLUG_INPUT_A": "v",
+        "DAPLUG_X": "1",
+    }
+    assert environment.handed_on(given) == {"DAPLUG_X": "1"}
+    assert environment.held_back(given) == ()
+    assert environment.is_handed_on("DAPLUG_INPUT_A", ["DAPLUG_INPUT_A"])
+
+
 def test_what_a_plan_names_is_handed_on_too() -> None:
     assert environment.named(GIVEN, ()) == {}
     assert environment.named(GIVEN, ("MYAPP_*", "NONE")) == {"MYAPP_URL": "u"}

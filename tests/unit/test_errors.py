@@ -16,9 +16,12 @@ EXITS = {
     "NotPossibleError": 2,
     "StateDirectoryError": 2,
     "HaltedError": 3,
+    "PullRequestError": 3,
     "BusyError": 4,
     "JournalError": 5,
     "LaunchError": 1,
+    "NotPlannedError": 1,
+    "BundleError": 1,
     "IllegalTransitionError": 5,
 }
 CLASSES: dict[str, type[errors.SupervisorError]] = {

@@ -8,7 +8,9 @@ import msgspec
 from build import T0, Provider, World, plan, result, task
 
 from daplug_supervisor.core import events as ev
-from daplug_supervisor.views.report import Attempts, metrics_only, metrics_text, report, report_text
+from daplug_supervisor.views.metrics import Attempts, metrics_text
+from daplug_supervisor.views.report import metrics_only, report
+from daplug_supervisor.views.report_text import report_text
 
 
 def mixed() -> World:
@@ -122,6 +124,11 @@ def test_metrics_only() -> None:
         "used",
         "tasks_used",
         "budget",
+        "planning",
+        "criteria_planned",
+        "criteria",
+        "proof",
+        "rounds",
     }
     assert metrics_text(numbers) == metrics_text(full)
     assert metrics_text(numbers) in report_text(full)

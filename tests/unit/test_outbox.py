@@ -1,0 +1,190 @@
+"""The outbox of an attempt, in the way of agents that plant what they like in it and around it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+from repositories import git, new_repository
+
+from daplug_supervisor.workspace import bundles, outbox
+
+TOKEN = "0123456789abcdef"
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    found = tmp_path / "state"
+    found.mkdir()
+    return found
+
+
+@pytest.fixture
+def cwd(tmp_path: Path) -> Path:
+    found = tmp_path / "work"
+    found.mkdir()
+    return found
+
+
+def made(cwd: Path, state: Path, token: str = TOKEN) -> Path:
+    return Path(outbox.make(str(cwd), token, state))
+
+
+def test_it_is_made_where_the_attempt_works_and_for_nobody_else(cwd: Path, state: Path) -> None:
+    path = made(cwd, state)
+    assert path == cwd / ".daplug" / "outbox" / TOKEN
+    assert [stat.S_IMODE(one.stat().st_mode) for one in (path, path.parent, path.parents[1])] == [0o700] * 3
+    (path / "old").touch()
+    assert made(cwd, state) == path
+    assert list(path.iterdir()) == [], "of an attempt that could not be started nothing is left"
+
+
+def test_what_is_in_it_is_taken_and_then_nothing_is_left(cwd: Path, state: Path) -> None:
+    path = made(cwd, state)
+    with pytest.raises(FileNotFoundError):
+        outbox.take(str(path), 10)
+    (path / "result.json").write_bytes(b"0123456789abc")
+    assert outbox.take(str(path), 10) == b"0123456789a"
+    (path / "below").mkdir()
+    (path / "below" / "x").touch()
+    outbox.remove(str(path))
+    assert list(cwd.iterdir()) == []
+    outbox.remove(str(path))
+
+
+def test_others_keep_theirs(cwd: Path, state: Path) -> None:
+    mine, other = made(cwd, state), made(cwd, state, "other")
+    outbox.remove(str(mine))
+    assert other.is_dir()
+    assert (other.parent / ".gitignore").read_text() == "*\n"
+    (cwd / ".daplug" / "kept").touch()
+    outbox.remove(str(other))
+    assert [one.name for one in (cwd / ".daplug").iterdir()] == ["kept"]
+
+
+def test_the_state_directory_may_be_a_link_of_the_users(cwd: Path, state: Path) -> None:
+    (cwd / ".daplug").symlink_to(state)
+    path = made(cwd, state)
+    assert path == state / "outbox" / TOKEN
+    outbox.remove(str(path))
+    assert (list(state.iterdir()), (cwd / ".daplug").is_symlink()) == ([], True)
+
+
+@pytest.mark.parametrize("where", [".daplug", ".daplug/outbox"])
+@pytest.mark.parametrize("what", ["link", "dangling", "file", "fifo"])
+def test_nothing_that_is_planted_is_followed(
+    cwd: Path, state: Path, tmp_path: Path, where: str, what: str
+) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    place = cwd / where
+    place.parent.mkdir(exist_ok=True)
+    if what == "file":
+        place.touch()
+    elif what == "fifo":
+        os.mkfifo(place)
+    else:
+        place.symlink_to(victim if what == "link" else tmp_path / "nothing")
+    with pytest.raises(OSError, match=r".") as caught:
+        made(cwd, state)
+    assert not isinstance(caught.value, FileNotFoundError)
+    assert list(victim.iterdir()) == []
+    assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.parametrize("what", ["link", "fifo", "socket", "directory", "device"])
+def test_only_an_ordinary_file_is_read(
+    cwd: Path, state: Path, tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = made(cwd, state) / "result.json"
+    (tmp_path / "secret").write_text("{}")
+    if what == "link":
+        result.symlink_to(tmp_path / "secret")
+    elif what == "device":
+        result.symlink_to("/dev/zero")
+    elif what == "fifo":
+        os.mkfifo(result)
+    elif what == "directory":
+        result.mkdir()
+    else:
+        with socket.socket(socket.AF_UNIX) as made_socket:
+            monkeypatch.chdir(result.parent)  # the path may be too long for a socket
+            made_socket.bind("result.json")
+    with pytest.raises(OSError, match=r".") as caught:
+        outbox.take(str(result.parent), 10)
+    assert not isinstance(caught.value, FileNotFoundError)
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_a_directory_that_became_a_link_leads_nowhere(
+    cwd: Path, state: Path, tmp_path: Path, level: int
+) -> None:
+    """The agent puts a link in the place of the outbox, or of what is above it, to where it may not write."""
+    path = made(cwd, state)
+    victim = tmp_path / "victim"
+    inside = victim.joinpath(*path.parts[len(path.parts) - level :])
+    inside.mkdir(parents=True)
+    (inside / "result.json").write_text("{}")
+    place = (path, path.parent, path.parents[1])[level]
+    place.rename(tmp_path / "away")
+    place.symlink_to(victim)
+    with pytest.raises(NotADirectoryError):
+        outbox.take(str(path), 10)
+    outbox.remove(str(path))
+    assert (inside / "result.json").exists()
+    assert place.is_symlink() is bool(level), "in its own place it is removed, and not followed"
+
+
+def test_links_in_it_are_removed_and_not_what_they_lead_to(cwd: Path, state: Path, tmp_path: Path) -> None:
+    path = made(cwd, state)
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "victim" / "kept").touch()
+    (path / "link").symlink_to(tmp_path / "victim")
+    outbox.remove(str(path))
+    assert (path.exists(), (tmp_path / "victim" / "kept").exists()) == (False, True)
+
+
+def test_one_that_is_closed_goes_too(cwd: Path, state: Path) -> None:
+    path = made(cwd, state)
+    (path / "x").touch()
+    path.chmod(0)
+    outbox.remove(str(path))
+    assert list(cwd.iterdir()) == []
+
+
+def test_git_does_not_see_it(tmp_path: Path, state: Path) -> None:
+    repository = new_repository(tmp_path / "repository")
+    git(repository, "worktree", "add", "-q", "../tree")
+    for cwd in (repository, tmp_path / "tree", repository / "below"):
+        cwd.mkdir(exist_ok=True)
+        (made(cwd, state) / "result.json").write_text("{}")
+    for top in (repository, tmp_path / "tree"):
+        assert git(top, "status", "--porcelain", "--untracked-files=all") == ""
+    git(repository, "worktree", "remove", "../tree")
+
+
+@pytest.mark.parametrize(
+    ("path", "one"),
+    [
+        (f"/a/.daplug/outbox/{TOKEN}", True),
+        (f"/outbox/{TOKEN}", True),
+        ("", False),
+        (f"a/outbox/{TOKEN}", False),
+        ("/a/outbox/other", False),
+        (f"/a/../outbox/{TOKEN}", False),
+        (f"/a/outbox/{TOKEN}/", False),
+        (f"/a/elsewhere/{TOKEN}", False),
+        (f"/a/outbox/x/../{TOKEN}", False),
+    ],
+)
+def test_what_can_be_the_path_of_one(path: str, one: bool) -> None:
+    assert outbox.is_one(path, TOKEN) is one
+
+
+def test_where_an_attempts_outbox_is(tmp_path: Path) -> None:
+    assert bundles.outbox_of(str(tmp_path)) == ""
+    os.mkfifo(tmp_path / bundles.OUTBOX)
+    assert bundles.outbox_of(str(tmp_path)) == ""
