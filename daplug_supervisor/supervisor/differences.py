@@ -19,7 +19,7 @@ from daplug_supervisor.core.bundle import Bundle
 from daplug_supervisor.core.results import Outcome, OutcomeKind
 from daplug_supervisor.supervisor.preparation import UnpreparedError, unless_full
 from daplug_supervisor.workspace import git, marks, rollback
-from daplug_supervisor.workspace.files import open_output, write_atomically
+from daplug_supervisor.workspace.files import make_private, open_output, write_atomically
 from daplug_supervisor.workspace.fingerprint import fingerprint
 
 BEFORE = "before.json"
@@ -59,6 +59,7 @@ async def remember(bundle: Bundle) -> None:
         return
 
     def look() -> None:
+        make_private(_path(bundle).parent)
         if wanted:
             found = Before(bundle.cwd, fingerprint(bundle.cwd))
             write_atomically(_path(bundle), msgspec.json.encode(found))

@@ -8,21 +8,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+import anyio.to_thread
+
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.bundle import ATTEMPT_VARIABLE
 from daplug_supervisor.core.environment import named
 from daplug_supervisor.core.machine import ENDED
+from daplug_supervisor.core.pulls import paused
 from daplug_supervisor.core.results import Exit
 from daplug_supervisor.core.state import Run, TaskState
 from daplug_supervisor.errors import LaunchError
 from daplug_supervisor.ports import Launch
 from daplug_supervisor.supervisor import origins, sessions
 from daplug_supervisor.supervisor.desk import Desk
+from daplug_supervisor.supervisor.execution import write_execution
 from daplug_supervisor.workers.text import ending, last_line, one_line
+from daplug_supervisor.workspace import github
 from daplug_supervisor.workspace.files import STDERR, make_private, read_tail
 
 Hook = Literal["post_task", "post_run"]
 _SHOWN = 4 << 10
+_PATIENCE = 180.0
+"""Seconds that a pull request may take to be told."""
 
 
 async def after_task(desk: Desk, run: Run, task: TaskState) -> None:
@@ -42,24 +49,49 @@ async def after_run(desk: Desk, run: Run) -> None:
     for task in list(run.tasks.values()):
         await origins.ended(desk, run, task)
         await after_task(desk, run, task)
+    await _pause(desk, run)
     words = run.plan.hooks.post_run
     if words is not None:
         status = "halted" if run.finished_at is None else "finished"
         counts = {f"DAPLUG_{name.value.upper()}": str(count) for name, count in run.counts.items()}
         await _run(desk, run, "post_run", "", words, {"DAPLUG_STATUS": status, **counts})
+    if run.plan.origin is not None:
+        wrong = await anyio.to_thread.run_sync(write_execution, run, desk.mask)
+        about = f"what is written of {run.id}"
+        desk.notices.tell(about, f"{about} is not all there: {'; '.join(wrong)}" if wrong else "")
+
+
+async def _pause(desk: Desk, run: Run) -> None:
+    """Tell the pull request of a run, if it has one, that it stopped on a failure; that may be told twice."""
+    words = paused(run)
+    if words is None:
+        return
+    told = named(desk.environ, (*run.plan.pass_env, *github.CREDENTIALS))
+    _, wrong = await _ran(desk, run, "pause", tuple(map(desk.mask, words)), told, _PATIENCE)
+    desk.notices.tell(
+        f"the pull request of {run.id}", f"the pull request was not paused: {wrong}" if wrong else ""
+    )
 
 
 async def _run(
     desk: Desk, run: Run, hook: Hook, of: str, words: tuple[str, ...], told: dict[str, str]
 ) -> None:
-    directory = f"{desk.directory.run(run.id)}/hooks/{hook}{f'-{of}' if of else ''}"
-    seconds = run.plan.hooks.timeout
-    mark = f"{run.id}-{hook}-{of}"
+    name = f"{hook}{f'-{of}' if of else ''}"
+    told = {**named(desk.environ, run.plan.pass_env), **told}
+    found, wrong = await _ran(desk, run, name, words, told, run.plan.hooks.timeout)
+    desk.record(run.id, ev.HookRan(hook, of, found.code, wrong))
+
+
+async def _ran(
+    desk: Desk, run: Run, name: str, words: tuple[str, ...], told: dict[str, str], seconds: float
+) -> tuple[Exit, str]:
+    """Run a command in the target, and wait for its end; also what went wrong, '' if nothing."""
+    directory = f"{desk.directory.run(run.id)}/hooks/{name}"
     launch = Launch(
         directory=directory,
         argv=words,
         cwd=run.target,
-        env={**named(desk.environ, run.plan.pass_env), "DAPLUG_RUN": run.id, **told, ATTEMPT_VARIABLE: mark},
+        env={**told, "DAPLUG_RUN": run.id, ATTEMPT_VARIABLE: f"{run.id}-{name}"},
         deadline=desk.clock.monotonic() + seconds,
         grace=2.0,
     )
@@ -67,13 +99,10 @@ async def _run(
         make_private(Path(directory))
         gate = desk.launcher.idle() or await desk.launcher.reserve()
     except (LaunchError, OSError) as error:
-        desk.record(run.id, ev.HookRan(hook, of, None, one_line(f"it could not be started: {error}")))
-        return
+        return Exit(None), one_line(f"it could not be started: {error}")
     found = await gate.open(launch).wait() or Exit(None)
-    desk.record(
-        run.id, ev.HookRan(hook, of, found.code, desk.mask(one_line(_wrong(found, directory, seconds))))
-    )
     desk.launcher.release(gate)
+    return found, desk.mask(one_line(_wrong(found, directory, seconds)))
 
 
 def _wrong(found: Exit, directory: str, seconds: float) -> str:

@@ -14,8 +14,8 @@ from daplug_supervisor.views.text import harmless_json
 from daplug_supervisor.workspace.files import StateDirectory, make_private, write_atomically
 
 PARTS: Final = ("dispatch", "tasks", "verification", "merge")
-MOST_TASKS: Final = 1000
-"""Tasks that get a file of their own; those of a larger run are in ``tasks.json`` alone."""
+MOST_TASKS: Final = 200
+"""Tasks of a run of which all this is written: of a larger one the report says it, and much sooner."""
 
 TASK_REPORT: Final = "report.json"
 
@@ -34,7 +34,7 @@ def write_ledger(directory: StateDirectory, run: Run, mask: Mask) -> None:
     write_atomically(folder / "plan.json", _document(run.plan, mask))
     for part in PARTS:
         write_atomically(folder / f"{part}.json", _document(getattr(found, part), mask))
-    for row in [row for row in found.tasks if row.attempts][:MOST_TASKS]:
+    for row in [row for row in found.tasks if row.attempts]:
         _write_task(folder / row.task, _document(row, mask))
 
 

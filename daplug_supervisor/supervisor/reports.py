@@ -13,6 +13,7 @@ from daplug_supervisor.core.acceptance import Verification
 from daplug_supervisor.core.machine import Status
 from daplug_supervisor.core.secrets import Mask
 from daplug_supervisor.core.state import Run
+from daplug_supervisor.supervisor.ledger import MOST_TASKS, write_ledger
 from daplug_supervisor.views.evaluation import Planning
 from daplug_supervisor.views.failures import Printed
 from daplug_supervisor.views.report import Report, report
@@ -60,6 +61,8 @@ def write_report(
     write_atomically(folder / "report.json", document.encode() + b"\n")
     write_atomically(folder / "report.txt", report_text(made).encode("utf-8", "replace") + b"\n")
     _write_page(folder / "report.html", run, made, now)
+    if len(run.tasks) <= MOST_TASKS:
+        write_ledger(directory, run, mask)
     sync_directory(folder)
     return made
 

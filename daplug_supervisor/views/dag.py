@@ -17,7 +17,7 @@ MOST_NODES = 150
 MOST_POINTS = 3000
 MOST_STAGES = 60
 _LETTERS, _LETTER, _APART = 22, 7.0, 46.0
-_FITS = 1500.0
+_LEAST, _FITS = 760.0, 1500.0
 _BAR_LEFT, _BAR, _BAR_ROW, _BAR_HIGH = 76.0, 760.0, 24.0, 16.0
 _DEAD = ("failed", "stuck", "cancelled", "blocked")
 
@@ -57,7 +57,7 @@ def _drawn(run: Run, needs: Graph, places: dict[str, int]) -> Safe:
     told = f"Dependencies of {len(needs)} tasks in {len(found.layers)} stages"
     return el(
         "svg", el("title", told), *edges, *nodes, viewBox=f"0 0 {width:.0f} {height:.0f}", width=width, height=height,
-        role="img", class_="dag fit" if width <= _FITS else "dag", aria_label=told,
+        role="img", class_="dag fit" if _LEAST < width <= _FITS else "dag", aria_label=told,
     )  # fmt: skip
 
 

@@ -5,7 +5,8 @@ STYLE = """
 --accent:#2456b8;--done:#1b7a45;--failed:#c0312b;--stuck:#a85a00;--blocked:#7a4a66;--cancelled:#606977;
 --skipped:#606977;--running:#2456b8;--waiting:#606977;--fix:#b36b00;--limit:#6f4bbd;--cut:#7b8594;--on:#fff;
 --mono:ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
-@media screen and (prefers-color-scheme:dark){:root{--page:#10141a;--card:#181e27;--line:#2c3542;--soft:#212936;--text:#e4e9f0;
+@media screen and (prefers-color-scheme:dark){:root{
+--page:#10141a;--card:#181e27;--line:#2c3542;--soft:#212936;--text:#e4e9f0;
 --dim:#9aa6b6;--accent:#7fb0ff;--done:#4cc38a;--failed:#ff8078;--stuck:#f2b052;--blocked:#d59abd;--cancelled:#98a3b3;
 --skipped:#98a3b3;--running:#7fb0ff;--waiting:#8d98a8;--fix:#f2b052;--limit:#b79cff;--cut:#8a95a5;--on:#10141a}}
 *{box-sizing:border-box}
@@ -107,7 +108,7 @@ h1{font-size:21px}.figures{grid-template-columns:1fr 1fr}.figures dd{font-size:1
 @media print{
 :root{color-scheme:light}body{background:#fff;font-size:11pt}
 section,.figures div{border-color:#bbb}.case,tr,.figures div{break-inside:avoid}
-.timeline,.stages,.dag,.dag.fit{min-width:0;width:100%;height:auto}.wide{overflow:visible}
+.timeline,.stages{min-width:0;width:100%}.dag,.dag.fit{min-width:0;max-width:100%;height:auto}.wide{overflow:visible}
 table{font-size:9pt}th,td{padding:3px 6px 3px 0}h2,h3{break-after:avoid}
 }
 """

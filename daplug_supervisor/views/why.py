@@ -213,9 +213,7 @@ def _done(run: Run, task: TaskState, now: float) -> str:
         return _because(task, f"Was done already {_ago(task, now)}") + "."
     last = task.past[-1]
     spent = duration(last.result.exit.seconds)
-    proven = (
-        f"; {criteria_word(criterion_rows(run, task))} of its criteria" if run.spec(task.id).accept else ""
-    )
+    proven = f"; criteria: {criteria_word(criterion_rows(run, task))}" if run.spec(task.id).accept else ""
     commit = f"; commit {task.commit[:SHORT]}" if task.commit else ""
     done = f"Done {_ago(task, now)}, by provider {last.provider} in {spent} (attempt {last.number})"
     return f"{done}{proven}{commit}."

@@ -14,7 +14,7 @@ from repositories import commit, git, new_repository
 
 from daplug_supervisor.workspace import run_branch
 from daplug_supervisor.workspace.run_branch import Joined, Joining
-from daplug_supervisor.workspace.worktrees import rebase, worktree
+from daplug_supervisor.workspace.worktrees import worktree
 
 RUN = "p-1"
 BRANCH = "daplug/run/p-1"
@@ -91,9 +91,10 @@ class Task:
 
     def join(self) -> Joined:
         """Join its work, as a supervisor does."""
-        joined = run_branch.join(replace(self._worktree(), number=self.number))
+        self.found = replace(self.found, number=self.number)
+        joined = run_branch.join(self.found)
         if joined.conflicts or joined.moved:
-            rebase(self.repository, owner=f"run/{self.name}", name=f"{RUN}-{self.name}", base=joined.tip)
+            self.found = replace(self.found, base=joined.tip)
         return joined
 
     def land(self) -> Joined:

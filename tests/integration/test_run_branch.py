@@ -325,7 +325,6 @@ def test_every_kind_of_conflict_is_found_and_can_be_mended(repository: Path, kin
     assert joined.conflicts, kind
     assert joined.commit == ""
     assert git(two.path, "rev-parse", "HEAD") == first.commit
-    assert two.join().conflicts == joined.conflicts
     for name in joined.conflicts:  # the agent takes what has landed, and adds a file
         where = two.path / name
         if os.path.lexists(where) and not where.is_dir():

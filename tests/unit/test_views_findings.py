@@ -375,9 +375,7 @@ def test_why_tells_of_rounds_and_proof() -> None:
         in why(gone.run, "a", gone.at, live=True).sentence
     )
     done = landed(world)
-    assert (
-        "; 2 of 2 hold of its criteria; commit c0ffee0123." in why(done.run, "a", done.at, live=True).sentence
-    )
+    assert "; criteria: 2 of 2 hold; commit c0ffee0123." in why(done.run, "a", done.at, live=True).sentence
     assert rounds_word(0, 3) == ""
     assert rounds_word(4, 3) == "3 of 3 fix rounds and a last one"
     assert (landed_word((), "abc"), landed_word(("commit",), ""), landed_word((), "")) == (
