@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from daplug_supervisor.errors import UsageError
 
@@ -52,8 +53,20 @@ def begin_of(path: Path, most: int) -> bytes | None:
         descriptor = os.open(path, _READ & ~os.O_NOFOLLOW)
     except (OSError, ValueError):
         return None
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read(most) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+    file = _ordinary(descriptor)
+    if file is None:
+        return None
+    with file, contextlib.suppress(OSError):
+        return file.read(most)
+    return None
+
+
+def _ordinary(descriptor: int) -> BinaryIO | None:
+    """What has been opened, if it is an ordinary file; anything else is closed."""
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    return None
 
 
 def _read(place: Path, name: str, folder: int | None, most: int) -> bytes | None:
@@ -64,11 +77,11 @@ def _read(place: Path, name: str, folder: int | None, most: int) -> bytes | None
         return None
     except (OSError, ValueError) as error:
         raise _refused(place, error) from None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise FolderError(place, "is no ordinary file", "put a file in its place")
-        if status.st_size > most:
+    file = _ordinary(descriptor)
+    if file is None:
+        raise FolderError(place, "is no ordinary file", "put a file in its place")
+    with file:
+        if os.fstat(descriptor).st_size > most:
             raise FolderError(place, f"is larger than {most // 1024:,} KiB", "make it smaller, or split it")
         try:
             return file.read(most)

@@ -47,7 +47,7 @@ def find(path: Path) -> Path | None:
         path = path.parent
     if path.name == DIRECTORY:
         return path.parent
-    return path if path.is_dir() and os.path.lexists(path / DIRECTORY) else None
+    return path if os.path.isdir(path) and os.path.lexists(path / DIRECTORY) else None  # noqa: PTH112 (never raises)
 
 
 def home(target: Path) -> Home:

@@ -26,12 +26,14 @@ _PATIENCE = 60.0
 class Place(Struct, frozen=True):
     """Where the work of an attempt is: its bundle as it ran, and its own worktree, if it has one.
 
-    `alone`: nobody else of the run was at work there meanwhile, so that whatever is different is the task's.
+    `alone`: nobody else of the run was at work there meanwhile, so that whatever is different is the task's; but for
+    what is `kept` by us: the files of a foreign plan (from the target).
     """
 
     bundle: Bundle
     worktree: Worktree | None = None
     alone: bool = True
+    kept: str = ""
 
     @property
     def top(self) -> str:
@@ -76,10 +78,11 @@ async def place_of(desk: Desk, run: Run, task: TaskState) -> Place:
         NoRoomError: the disk is full.
     """
     bundle = make_bundle(desk, run, task)
+    kept = _kept(run)
     if not bundle.spec.worktree:
-        return Place(bundle, alone=_alone(run, task))
+        return Place(bundle, alone=_alone(run, task), kept=kept)
     found = await find_worktree(bundle)
-    return Place(moved(bundle, found), found)
+    return Place(moved(bundle, found), found, kept=kept)
 
 
 def _alone(run: Run, task: TaskState) -> bool:
@@ -93,8 +96,21 @@ def _alone(run: Run, task: TaskState) -> bool:
     )
 
 
+def _kept(run: Run) -> str:
+    """The folder of the foreign plan that we keep up to date, from the target; '' if there is none."""
+    origin = run.plan.origin
+    if origin is None:
+        return ""
+    return origin.path if origin.format == "tasker" else os.path.dirname(origin.path)  # noqa: PTH120
+
+
 def own(place: Place, claim: Claim, files: tuple[str, ...]) -> tuple[str, ...]:
     """Those of the changed files that are the task's: all if it was alone there, else what plan and result say."""
+    if place.kept:
+        tree = place.worktree
+        target = os.path.relpath(*((tree.cwd, tree.path) if tree else (place.bundle.target, place.top)))
+        folder = os.path.normpath(f"{target}/{place.kept}")
+        files = tuple(name for name in files if not name.startswith(f"{folder}/"))
     if place.worktree is not None or place.alone:
         return files
     said = (*claim.files.created, *claim.files.modified, *claim.files.deleted)

@@ -12,7 +12,7 @@ import anyio.to_thread
 from anyio.lowlevel import RunVar
 from msgspec.structs import replace
 
-from daplug_supervisor.core.bundle import ATTEMPT_VARIABLE, Bundle
+from daplug_supervisor.core.bundle import ATTEMPT_VARIABLE, Bundle, Command
 from daplug_supervisor.core.earlier import teaching
 from daplug_supervisor.core.environment import named
 from daplug_supervisor.core.plan import assignment, pass_env
@@ -133,9 +133,6 @@ def prepare(desk: Desk, run: Run, bundle: Bundle, admin: str = "") -> Launch:
     try:
         bundle = given(desk, run, bundle)
         _write(desk, run, bundle)
-        command = desk.worker(run, provider_name).command(bundle)
-        if not all(isinstance(text, str) for text in (*command.argv, *command.env, *command.env.values())):
-            raise TypeError("argv and env of a command must be text")
     except UsageError as error:
         clear(bundle)
         raise UnpreparedError(OutcomeKind.PLAN_ERROR, str(error)) from error
@@ -144,8 +141,7 @@ def prepare(desk: Desk, run: Run, bundle: Bundle, admin: str = "") -> Launch:
     except OSError as error:
         unless_full(error)
         raise UnpreparedError(OutcomeKind.CONFIGURATION, f"{bundle.directory}: {error}") from error
-    except Exception as error:
-        raise UnpreparedError(OutcomeKind.CONFIGURATION, blame(bundle, error)) from error
+    command = _command(desk, run, bundle)
     names = {"DAPLUG_RUN": run.id, "DAPLUG_TASK": bundle.task, ATTEMPT_VARIABLE: bundle.token}
     return Launch(
         directory=bundle.directory,
@@ -162,6 +158,27 @@ def prepare(desk: Desk, run: Run, bundle: Bundle, admin: str = "") -> Launch:
         deadline=None if spec.timeout is None else desk.clock.monotonic() + spec.timeout,
         grace=spec.grace,
     )
+
+
+def _command(desk: Desk, run: Run, bundle: Bundle) -> Command:
+    """What the worker wants to be started.
+
+    Raises:
+        UnpreparedError: it cannot say; a worker may come from anybody.
+        SupervisorError: as the worker says.
+    """
+    try:
+        command = desk.worker(run, bundle.assignment.provider).command(bundle)
+        if not all(isinstance(text, str) for text in (*command.argv, *command.env, *command.env.values())):
+            raise TypeError("argv and env of a command must be text")
+    except UsageError as error:
+        clear(bundle)
+        raise UnpreparedError(OutcomeKind.PLAN_ERROR, str(error)) from error
+    except SupervisorError:
+        raise
+    except Exception as error:
+        raise UnpreparedError(OutcomeKind.CONFIGURATION, blame(bundle, error)) from error
+    return command
 
 
 def _write(desk: Desk, run: Run, bundle: Bundle) -> None:

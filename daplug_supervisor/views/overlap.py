@@ -92,6 +92,8 @@ def overlap_lines(rows: Sequence[Overlap], width: int) -> list[str]:
     lines: list[str] = []
     for row in rows[:_SHOWN_ROWS]:
         beside = f" (side by side: {listing(row.side_by_side, 4)})" if row.side_by_side else ""
+        if set(row.side_by_side) == set(row.tasks):
+            beside = ", side by side"
         told = f"{listing(row.tasks, 8)}{beside}: {files_words(row.files, row.count)}"
         lines += wrap(clean(told), width, "  ")
     more = len(rows) - _SHOWN_ROWS

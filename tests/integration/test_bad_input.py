@@ -84,7 +84,7 @@ def bound(place: Place, *words: str) -> Ran:
 @needs_setpriv
 def test_an_unreadable_plan(place: Place) -> None:
     (place.target / place.write(GOOD)).chmod(0)
-    check_clear(place, bound(place, "plan.json"), 2, "plan.json", "not readable")
+    check_clear(place, bound(place, "plan.json"), 2, "plan.json", "cannot be read: Permission denied")
 
 
 @needs_setpriv

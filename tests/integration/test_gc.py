@@ -22,7 +22,7 @@ place = pytest.fixture(opened)
 
 WHO = "git -c user.name=t -c user.email=t@example.org"
 COMMIT = f"{WHO} add -A; {WHO} commit -qm work"
-TREE: dict[str, Any] = {"worktree": True, "retry": Retry(attempts=1)}
+TREE: dict[str, Any] = {"worktree": True, "land": False, "retry": Retry(attempts=1)}
 
 
 def begin(place: Place) -> None:
@@ -129,7 +129,7 @@ def test_old_files_of_attempts_go_and_the_report_stays(place: Place) -> None:
     assert place.run("gc", "--older-than", "yesterday").code == 2
     found = of(place.run("gc", "--older-than", "0s", "--json").json(), "attempts")
     assert found == dict.fromkeys("ab", (True, "the run has been over for long enough"))
-    assert not list((place.state / "runs" / "p-1" / "a").iterdir())
+    assert [path.name for path in (place.state / "runs" / "p-1" / "a").iterdir()] == ["report.json"]
     assert (place.state / "runs" / "p-1" / "report.txt").exists()
     gone = place.run("task", "logs", "b")
     assert gone.code == 2
@@ -201,11 +201,13 @@ def test_uncommitted_work_and_overlaps_are_told(place: Place) -> None:
     assert [(row["task"], row["commits"], row["uncommitted"]) for row in report["worktrees"][1:]] == [
         ("good", 1, 0)
     ]
-    assert report["overlaps"] == [{"tasks": ["good", "bad"], "count": 1, "files": ["shared"]}]
+    assert report["overlaps"] == [
+        {"tasks": ["good", "bad"], "count": 1, "files": ["shared"], "side_by_side": ["good", "bad"]}
+    ]
     text = place.run("report").out
     assert "bad (failed): " in text
     assert "in .worktrees/p-1-bad" in " ".join(text.split())
-    assert "good and bad: shared" in text
+    assert "good and bad, side by side: shared" in text
     assert "\x1b" not in text
     shown = place.run("task", "show", "bad").out
     assert "branch daplug/p-1-bad, 1 commit" in shown
@@ -216,6 +218,16 @@ def test_uncommitted_work_and_overlaps_are_told(place: Place) -> None:
     subprocess.run(["rm", "-rf", str(folder), str(place.target / ".git" / "worktrees")], check=True)
     assert place.run("task", "show", "bad").code == 0
     assert "bad (failed)" in place.run("report").out, "what was when the run ended"
+
+
+def test_what_has_landed_may_go_and_the_branch_of_the_run_stays(place: Place) -> None:
+    begin(place)
+    plan = plan_of({"a": sh("echo a > a", worktree=True)})
+    assert place.run(place.write(plan)).code == 0
+    assert of(place.run("gc", "--json").json()) == {"a": (True, "all of its work is merged or saved")}
+    branches = git(place.target, "branch", "--format=%(refname:short)").split()
+    assert sorted(branches) == ["daplug/run/p-1", "main"]
+    assert git(place.target, "show", "daplug/run/p-1:a") == "a"
 
 
 def test_a_repository_that_is_gone_never_fails_a_report(place: Place) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli import Place, kill, plan_of, sh, until
@@ -27,7 +28,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
     made.close()
 
 
-def own(line: str, *needs: str, **more: object) -> Task:
+def own(line: str, *needs: str, **more: Any) -> Task:
     """A task with a worktree of its own."""
     return sh(line, *needs, worktree=True, **more)
 

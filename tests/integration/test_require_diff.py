@@ -51,7 +51,13 @@ async def ends(place: Place, tasks: dict[str, Task]) -> dict[str, list[str]]:
 
 
 def agent(line: str, **more: object) -> Task:
-    given = {"worktree": True, "require_diff": True, "retry": Retry(attempts=2, backoff=0.01), **more}
+    given = {
+        "worktree": True,
+        "land": False,
+        "require_diff": True,
+        "retry": Retry(attempts=2, backoff=0.01),
+        **more,
+    }
     return Task(instructions=line, provider="p", **given)  # type: ignore[arg-type]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from typing import Any
 
 import pytest
 from cli import Place, kill, opened, until
@@ -35,12 +36,12 @@ TEXT = plan(
         5: ("feat: footer", "app.txt"),
     },
 )  # fmt: skip
-LIES = {
+LIES: dict[str, Any] = {
     "result": {
         "acceptance_criteria": [{"id": "it is there", "command": "test -f honest.txt", "status": "PASS"}]
     }
 }
-STORY = {
+STORY: dict[str, list[dict[str, Any]]] = {
     "todo-1": [
         {
             "write": {"config.json": "{}\n"},
@@ -55,6 +56,13 @@ STORY = {
     "todo-4": [{"write": {"app.txt": "header\n"}}],
     "todo-5": [{"hold": "go", "write": {"app.txt": "footer\n"}}, {"write": {"app.txt": "header\nfooter\n"}}],
     "todo-6": [{"result": {"issues": ["nobody tests the footer"]}}],
+}
+
+TOGETHER = {
+    **STORY,
+    "todo-3": STORY["todo-3"][3:],
+    "todo-4": STORY["todo-5"][1:],  # in one checkout, in whatever order
+    "todo-5": STORY["todo-5"][1:],
 }
 
 
@@ -109,7 +117,7 @@ def check_the_end(place: Place) -> None:
 
 def test_the_run_obeys_the_order_of_its_sub_steps(place: Place) -> None:
     """Must hold for every event: nothing is done before what blocks it in the table that `check` prints."""
-    prepare(place, TEXT, {**STORY, "todo-3": STORY["todo-3"][3:], "todo-5": STORY["todo-5"][1:]})
+    prepare(place, TEXT, TOGETHER)
     steps = steps_of(place)
     ran = place.run("run", NAME, *WORDS)
     assert ran.code == 0, ran.err
@@ -125,7 +133,7 @@ def steps_of(place: Place) -> tuple[substeps.SubStep, ...]:
 
 
 def test_a_prompt_tells_what_to_do_and_what_was_handed_on(place: Place) -> None:
-    prepare(place, TEXT, {**STORY, "todo-3": STORY["todo-3"][3:], "todo-5": STORY["todo-5"][1:]})
+    prepare(place, TEXT, TOGETHER)
     assert place.run("run", NAME, *WORDS).code == 0
     prompts = [(place.state / "runs" / RUN / "todo-2" / number / "prompt.md").read_text() for number in "12"]
     at = [prompts[0].index(f"## {name}") for name in (

@@ -27,7 +27,8 @@ def test_a_task_gets_a_checkout_and_a_branch_of_its_own(repository: Path) -> Non
     found = made(repository)
     path = str(repository / ".worktrees" / "run-a")
     admin = str(repository / ".git" / "worktrees" / "run-a")
-    assert found == Worktree(path, "daplug/run-a", admin, path)
+    head = git(repository, "rev-parse", "HEAD")
+    assert found == Worktree(path, "daplug/run-a", admin, path, head)
     assert (Path(found.path) / "file").read_text() == "one\n"
     assert git(Path(found.path), "branch", "--show-current") == "daplug/run-a"
 

@@ -13,8 +13,9 @@ from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.plan import Provider
 from daplug_supervisor.core.results import Finding
 from daplug_supervisor.core.secrets import Mask
-from daplug_supervisor.supervisor import ledger as writing
-from daplug_supervisor.supervisor.ledger import write_ledger
+from daplug_supervisor.supervisor import reports
+from daplug_supervisor.supervisor.ledger import PARTS, write_ledger
+from daplug_supervisor.supervisor.reports import write_report
 from daplug_supervisor.views.ledger import ledger
 from daplug_supervisor.workspace.files import StateDirectory
 
@@ -96,12 +97,14 @@ def test_the_directory_of_a_run_holds_it_all_and_no_secret(tmp_path: Path) -> No
     assert not (tmp_path / "report.json").exists()
 
 
-def test_of_a_very_large_run_only_the_first_tasks_get_a_file_of_their_own(
+def test_of_a_very_large_run_only_the_report_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory, run = StateDirectory(tmp_path / "state"), mixed().run
-    for name in "abc":
-        (directory.run("r1") / name).mkdir(parents=True)
-    monkeypatch.setattr(writing, "MOST_TASKS", 1)
-    write_ledger(directory, run, Mask([]))
-    assert [path.parent.name for path in directory.run("r1").glob("*/report.json")] == ["a"]
+    monkeypatch.setattr(reports, "MOST_TASKS", len(run.tasks) - 1)
+    write_report(directory, run, 10.0, Mask([]))
+    folder = directory.run("r1")
+    assert sorted(path.name for path in folder.iterdir()) == ["report.html", "report.json", "report.txt"]
+    monkeypatch.setattr(reports, "MOST_TASKS", len(run.tasks))
+    write_report(directory, run, 10.0, Mask([]))
+    assert {f"{part}.json" for part in ("plan", *PARTS)} < {path.name for path in folder.iterdir()}

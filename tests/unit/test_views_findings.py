@@ -228,7 +228,7 @@ def test_files_that_several_tasks_touched_and_who_ran_beside_whom() -> None:
         Overlap(("a", "b", "c"), 1, ("x",), ("a", "b")),
     )
     assert overlap_lines(rows, 80) == [
-        "  a and b (side by side: a and b): y",
+        "  a and b, side by side: y",
         "  a, b and c (side by side: a and b): x",
     ]
     assert matrix(world.run, rows) == matrix(world.run, rows)
