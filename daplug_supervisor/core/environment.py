@@ -7,7 +7,7 @@ not work.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from typing import Final
 
@@ -78,6 +78,15 @@ def named(environ: Mapping[str, str], patterns: Iterable[str]) -> dict[str, str]
     """The part of an environment that a plan names."""
     patterns = tuple(patterns)
     return {name: value for name, value in environ.items() if matches(name, patterns)} if patterns else {}
+
+
+def logins(environ: Iterable[str], wanted: Collection[str]) -> tuple[str, ...]:
+    """The names of what only agents have a use for, but for those that are `wanted`: criteria run what agents wrote."""
+    return tuple(
+        name
+        for name in environ
+        if matches(name, AGENTS) and not name.startswith("DAPLUG_") and name not in wanted
+    )
 
 
 def held_back(names: Iterable[str], patterns: Iterable[str] = ()) -> tuple[str, ...]:

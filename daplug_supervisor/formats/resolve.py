@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 _MERGED = ("retry", "loop", "env")
 _BELONGS_TO_PROVIDER = ("model", "cli", "variant")
-_FOR_AGENTS = ("provider", *_BELONGS_TO_PROVIDER, "loop", "sandbox", "require_diff", "budget")
+_FOR_AGENTS = (
+    "provider", *_BELONGS_TO_PROVIDER, "loop", "sandbox", "require_diff", "budget", "accept", "result", "commit",
+)  # fmt: skip
 _MAX_PARALLEL = 10_000
 
 

@@ -1,8 +1,9 @@
 """Runs the criteria of a task, one after another: ``python -I -S criteria.py FILE``, in a process tree of its own.
 
 It is a program by itself and imports nothing of ours. `FILE` is JSON: where to keep the ends of what they print, where
-they work, and the criteria: words, seconds, and a text that must be printed ('' for none). For each it prints one line
-of JSON when it has ended. What a criterion leaves behind is killed, so that the next one finds the place as it was.
+they work, the variables that they do not get, and the criteria: words, seconds, and a text that must be printed ('' for
+none). For each it prints one line of JSON when it has ended. What a criterion leaves behind is killed, so that the next
+one finds the place as it was.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ def main(words: list[str]) -> int:
     """Run them all; the exit code says only that."""
     with open(words[0], "rb") as file:  # noqa: PTH123 (pathlib takes time to import)
         told = json.load(file)
+    for name in told["without"]:
+        os.environ.pop(name, None)
     for number, (argv, seconds, wanted) in enumerate(told["criteria"]):
         output = _Output(os.fsencode(wanted))
         began = time.monotonic()

@@ -15,8 +15,7 @@ import msgspec
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.acceptance import Look
 from daplug_supervisor.core.bundle import ATTEMPT_VARIABLE, Bundle
-from daplug_supervisor.core.environment import named
-from daplug_supervisor.core.plan import pass_env
+from daplug_supervisor.core.environment import logins, named
 from daplug_supervisor.core.results import Exit
 from daplug_supervisor.core.state import Run, TaskState
 from daplug_supervisor.errors import LaunchError
@@ -121,6 +120,7 @@ def _launch(desk: Desk, run: Run, bundle: Bundle, number: int) -> Launch:
         "directory": directory,
         "cwd": bundle.cwd,
         "criteria": [(one.argv, one.timeout, one.expect_output or "") for one in wanted],
+        "without": logins(desk.environ, {*named(desk.environ, run.plan.pass_env), *bundle.spec.env}),
     }
     try:
         make_private(Path(directory))
@@ -140,7 +140,7 @@ def _launch(desk: Desk, run: Run, bundle: Bundle, number: int) -> Launch:
         argv=(sys.executable, "-I", "-S", criteria.__file__, f"{directory}/{_SPEC}"),
         cwd=bundle.cwd,
         env={
-            **named(desk.environ, pass_env(run.plan, bundle.assignment.provider)),
+            **named(desk.environ, run.plan.pass_env),
             **bundle.spec.env,
             **names,
         },

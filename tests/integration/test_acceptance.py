@@ -107,15 +107,16 @@ def test_the_end_of_what_it_prints_is_kept_and_the_text_found_anywhere(place: Pl
 
 
 def test_they_run_where_the_work_is_with_its_environment(place: Place) -> None:
-    place.environ["SECRET_OF_THE_SHELL"] = "x"
+    place.environ |= {"SECRET_OF_THE_SHELL": "x", "OPENAI_API_KEY": "sk-x", "ANTHROPIC_LOG": "y"}
     (place.target / "sub").mkdir()
     accept = (
         criterion('test "$(basename "$PWD")" = sub'),
         criterion('test "$MINE" = yes && test "$DAPLUG_TASK" = a'),
-        criterion('test -z "$SECRET_OF_THE_SHELL"'),
+        criterion('test -z "$SECRET_OF_THE_SHELL$OPENAI_API_KEY"'),
+        criterion('test "$ANTHROPIC_LOG" = y', name="named in the plan"),
     )
     task = sh("true", accept=accept, cwd="sub", env={"MINE": "yes"}, retry=ONCE)
-    ran = place.run("run", place.write(plan_of({"a": task})))
+    ran = place.run("run", place.write(plan_of({"a": task}, pass_env=("ANTHROPIC_LOG",))))
     assert ran.code == 0, ran.out
 
 

@@ -116,3 +116,8 @@ def test_a_key_of_several_lines() -> None:
     ]
     assert [lines(line) for line in text] == [STARS, STARS, "this is no key.", STARS]
     assert Mask()("MIIE\n-----END PRIVATE KEY-----") == STARS
+
+
+def test_criteria_get_nothing_that_agents_log_in_with() -> None:
+    names = {"OPENAI_API_KEY": "x", "CLAUDE_CODE_X": "y", "DAPLUG_X": "z", "PATH": "p", "GEMINI_API_KEY": "w"}
+    assert environment.logins(names, {"GEMINI_API_KEY"}) == ("OPENAI_API_KEY", "CLAUDE_CODE_X")
