@@ -304,3 +304,7 @@ def test_a_lock_that_is_held_for_too_long_is_told(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(fcntl, "flock", refuse)
     with pytest.raises(FolderError, match="cannot be used: No locks available"):
         context.start(tmp_path)
+
+
+def test_a_file_that_cannot_be_read_begins_with_nothing() -> None:
+    assert folder.begin_of(Path("/proc/self/mem"), 10) is None

@@ -329,3 +329,7 @@ def test_escapes_are_those_of_python() -> None:
     assert visible("a\x1b\u202e\r\n\tb\udc80\u00a0\U000e0041") == "a\\x1b\\u202e\n\tb\\udc80\u00a0\\U000e0041"
     assert (code("x y"), code(" "), code("x" * 201)[:9]) == ("`x y`", "\n\n```text\n \n```", "\n\n```text")
     assert earlier.Earlier() == Earlier()
+
+
+def test_what_nobody_sees_is_seen() -> None:
+    assert visible("a\u200bb\u202e\u3000c\r\nd") == "a\\u200bb\\u202e\u3000c\nd"

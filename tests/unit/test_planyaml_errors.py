@@ -284,6 +284,15 @@ WRONG = [
             (1, 74, "providers.p.options.d", "aliases", ""),
         ],
     ),
+    (
+        "tasks:\n  a:\n    command: [x]\n    accept:\n      - name: n\n      - run: []\n      - {run: {}}\n      - 7\n",
+        [
+            (5, 9, "tasks.a.accept.0", "has no run", "add run"),
+            (6, 9, "tasks.a.accept.1.run", "expected a list that is not empty", ""),
+            (7, 10, "tasks.a.accept.2.run", "expected text that is not empty or a list", ""),
+            (8, 9, "tasks.a.accept.3", "expected a mapping, found 7", ""),
+        ],
+    ),
     ("[" * 200_000, [(1, 21, "0." * 19 + "0", "more than 20 levels", "")]),
     ("- " * 200_000, [(1, 41, "0." * 19 + "0", "more than 20 levels", "")]),
 ]

@@ -24,7 +24,8 @@ def plan(
 
 
 def task(*needs: str, text: str | None = None, **more: Any) -> Task:
-    return Task(instructions=text, needs=needs, provider="q", **({} if text else {"command": ("x",)}), **more)
+    command = None if text else ("x",)
+    return Task(instructions=text, command=command, needs=needs, provider="q", **more)
 
 
 def problems(found: Plan) -> list[tuple[str, str, str]]:
@@ -52,7 +53,7 @@ def test_what_is_allowed(more: dict[str, Any]) -> None:
 
 
 def test_a_task_that_comes_long_before_need_not_be_named_again() -> None:
-    between = {f"m{n}": task(f"m{n - 1}" if n else "a") for n in range(50)}
+    between: dict[str, Any] = {f"m{n}": task(f"m{n - 1}" if n else "a") for n in range(50)}
     assert problems(plan(a=A, **between, b=task("m49", inputs={"i": REF}))) == []
 
 
@@ -181,7 +182,8 @@ def test_fifty_thousand_tasks(producers: int) -> None:
 
 
 def test_those_who_use_none_of_it_pay_nothing() -> None:
-    made = plan(**{f"t{n}": task() for n in range(50_000)})
+    tasks: dict[str, Any] = {f"t{n}": task() for n in range(50_000)}
+    made = plan(**tasks)
     began = time.process_time()
     found: list[Finding] = list(references.check(made))
     assert found == []

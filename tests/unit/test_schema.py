@@ -12,7 +12,7 @@ import yaml
 
 from daplug_supervisor.core.plan import Defaults, Loop, Plan, PlanFile, Provider, Retry, Task
 from daplug_supervisor.formats import planyaml
-from daplug_supervisor.formats.schema import DIALECT, json_schema
+from daplug_supervisor.formats.schema import DIALECT, SCHEMAS, json_schema, schema_of
 
 EXAMPLES = [
     "tasks: {a: {command: [x]}}",
@@ -136,3 +136,11 @@ def test_every_field_is_described_by_its_struct() -> None:
         assert definition["properties"].keys() == {*struct.__struct_fields__, *aliases}
         assert definition["additionalProperties"] is False
         assert definition["description"]
+
+
+@pytest.mark.parametrize("name", ["plan", *SCHEMAS])
+def test_every_form_has_a_schema(name: str) -> None:
+    found = schema_of(name)
+    assert found["$schema"] == DIALECT
+    assert found["title"].startswith("daplug-supervisor ")
+    json.dumps(found)

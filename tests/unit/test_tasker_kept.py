@@ -357,14 +357,14 @@ def test_what_a_person_has_done_by_hand_is_taken_as_done() -> None:
 def test_a_result_as_that_system_teaches_it_is_found_or_refused(target: Path) -> None:
     who = Assignment("p", "cli", "m", None, None)
     bundle = Bundle("r", "T001", 1, "t", "/d", str(target), str(target / "wt"), Task(), who)
-    assert taught(bundle) is None
+    assert taught(bundle, bundle.cwd) is None
     path = target / ".tasker" / "bundles" / "T001-result.json"
     path.parent.mkdir()
     path.write_text('{"task_id": "T001", "status": "success", "notes": "mine"}')
-    found = taught(bundle)
+    found = taught(bundle, bundle.cwd)
     assert msgspec.to_builtins(found)["notes"] == "mine"
     path.write_text("T001: SUCCESS")
-    assert "T001-result.json is refused: it is no JSON" in str(taught(bundle))
+    assert "T001-result.json is refused: it is no JSON" in str(taught(bundle, bundle.cwd))
     path.unlink()
     path.symlink_to("/etc/passwd")
-    assert "T001-result.json cannot be read" in str(taught(bundle))
+    assert "T001-result.json cannot be read" in str(taught(bundle, bundle.cwd))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from daplug_supervisor.core import template
 from daplug_supervisor.core.template import as_text, fill, references
 from daplug_supervisor.errors import UsageError
 
-VALUES = {"a": {"b": "x", "n": {"k": [1, None]}, "-odd": 1}, "a.b": {"c": "y"}, "none": {}}
+VALUES: dict[str, dict[str, Any]] = {"a": {"b": "x", "n": {"k": [1, None]}, "-odd": 1}, "a.b": {"c": "y"}, "none": {}}
 
 
 @pytest.mark.parametrize(

@@ -93,8 +93,8 @@ def test_a_claim_is_looked_at_before_it_is_judged() -> None:
 
 
 def test_results_count_and_commands_claim_nothing() -> None:
-    lie = {"result": {"status": "success"}}
-    honest = {"result": {"status": "failed"}}
+    lie: dict[str, object] = {"result": {"status": "success"}}
+    honest: dict[str, object] = {"result": {"status": "failed"}}
     world = World(plan({"a": (), "b": (), "c": task(instructions=None, command=("x",)), "d": (), "e": ()}))
     for name, how in {
         "a": Result(Outcome(OutcomeKind.NO_RESULT, "no such file: x.py", claim=lie), Exit(0)),

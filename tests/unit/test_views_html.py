@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from html.parser import HTMLParser
 from itertools import cycle
+from pathlib import Path
 
 import pytest
 from build import Provider, World, plan, result, task
@@ -142,7 +143,7 @@ def shown(world: World, **more: object) -> Page:
     return read(world.run, made, world.at)
 
 
-def test_the_example_is_whole(tmp_path) -> None:
+def test_the_example_is_whole(tmp_path: Path) -> None:
     run, made, now = example()
     found = read(run, made, now)
     for words in (
@@ -335,7 +336,7 @@ def test_many_failures_are_folded_and_cut() -> None:
     assert "And 20 tasks more: see the table of tasks." in found.text
 
 
-def test_a_large_run_still_opens(monkeypatch) -> None:
+def test_a_large_run_still_opens(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(
         plan({f"t{number}": (f"t{number - 40}",) if number >= 40 else () for number in range(5000)})
     )
@@ -439,7 +440,7 @@ def night(texts: list[str]) -> tuple[World, dict[str, object]]:
     }
     world = World(plan(specs, {provider: Provider(parallel=5)}))
     finding = Finding(0, text(), detail=text(), blame="code", claimed="PASS")
-    claim = {
+    claim: dict[str, object] = {
         "result": {
             "status": "success",
             "learnings": [text()],
@@ -521,7 +522,9 @@ def test_markup() -> None:
     assert escaped('"\x1b') == "&quot;\\x1b"
 
 
-def test_those_that_need_a_person_are_in_the_table_however_long_it_is(monkeypatch) -> None:
+def test_those_that_need_a_person_are_in_the_table_however_long_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(html_view, "MOST_ROWS", 2)
     world = World(plan({f"t{number}": () for number in range(5)})).done("t0").failed("t4")
     found = shown(world)

@@ -6,6 +6,7 @@ import re
 from itertools import combinations, pairwise
 from random import Random
 
+import pytest
 from build import Provider, World, plan, result, task
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -217,7 +218,7 @@ def test_the_axis_has_a_few_round_times() -> None:
     assert re.fullmatch(r"\d\d\d\d-\d\d-\d\d", ticks[0])
 
 
-def test_many_attempts_are_drawn_without_words(monkeypatch) -> None:
+def test_many_attempts_are_drawn_without_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timeline_view, "MOST_BARS", 3)
     monkeypatch.setattr(timeline_view, "MOST_LANES", 2)
     world = World(plan({f"t{at}": () for at in range(6)}, {"codex": Provider(parallel=6)}))
