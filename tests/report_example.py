@@ -17,7 +17,7 @@ from daplug_supervisor.core.decide import Finish, Start, decide, wake_at
 from daplug_supervisor.core.machine import Status
 from daplug_supervisor.core.model import Run, State
 from daplug_supervisor.core.plan import Commit, Criterion, Plan, Provider, Task
-from daplug_supervisor.core.results import Exit, Finding, Outcome, OutcomeKind, Result, Usage
+from daplug_supervisor.core.results import Blame, Exit, Finding, Outcome, OutcomeKind, Result, Usage
 from daplug_supervisor.core.retry import after_attempt
 from daplug_supervisor.core.state import apply
 from daplug_supervisor.views.evaluation import Planning
@@ -273,7 +273,7 @@ class Night:
     def findings(self, name: str, how: str, detail: str) -> Iterator[Finding]:
         """What the criteria of a task show."""
         label, _, said = detail.partition(": ")
-        blame = "environment" if how == "place" else "code"
+        blame: Blame = "environment" if how == "place" else "code"
         for number, one in enumerate(self.run.spec(name).accept):
             fails = how in ("verify", "lie", "place") and one.label == label
             claimed = "PASS" if how == "lie" or name in ("api-orders", "survey") else ""

@@ -59,6 +59,7 @@ TRANSITIONS: dict[Status, dict[type[ev.TaskEvent], Status]] = {
         ev.VerificationStarted: S.LANDING,
         ev.StepDone: S.LANDING,
         ev.Landed: S.DONE,
+        ev.TaskCancelled: S.CANCELLED,
         **_GIVEN_UP,
     },
     S.DELEGATED: {ev.ChildrenDone: S.DONE, ev.TaskCancelled: S.CANCELLED},

@@ -67,7 +67,7 @@ def after_attempt(
 
 def _follows(run: Run, task: TaskState, result: Result, now: float, ahead: float) -> list[ev.Event]:
     rule = RULES[result.outcome.kind]
-    if task.cancelling and task.status is not Status.LANDING:
+    if task.cancelling:
         return [ev.TaskCancelled(task.id, task.reason)]
     if rule.follow in ("fail", "stuck", "other"):
         return [_final(run, task, result, rule.follow)]
@@ -139,9 +139,11 @@ def _fixed(run: Run, task: TaskState, result: Result) -> ev.Event:
     After that, what speaks against the work alone gets one last attempt, told all of it; a person sees to the rest.
     """
     rounds, blames = run.spec(task.id).fix_rounds, {one.blame for one in result.findings if not one.holds}
-    before = task.past[-2].result if len(task.past) > 1 else None
+    # What was lost or limited in between was not looked at, and changes nothing.
+    judged = (past.result for past in reversed(task.past[:-1]) if past.result.findings)
+    before = next(judged, None)
     alike = before is not None and _alike(before, result)
-    if task.fixes < rounds and not alike:
+    if task.fixes < rounds and not alike and not task.last_fix:
         return ev.RetryScheduled(task.id, result, uses_try=False)
     told = _told(result, "the same as before, on the same files" if alike else f"after {task.fixes} rounds")
     if blames != {"code"}:

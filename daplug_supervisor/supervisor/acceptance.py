@@ -173,7 +173,7 @@ async def _tree(place: Place) -> str:
 
     def read() -> str:
         with suppress(git.GitError, OSError):
-            return fingerprint(place.bundle.cwd)
+            return fingerprint(place.bundle.cwd, place.kept)
         return ""
 
     return await anyio.to_thread.run_sync(read)

@@ -68,11 +68,16 @@ def _collected(bundle: Bundle, session: bool) -> Claim | str:  # noqa: FBT001 (r
         if mine:
             outbox.remove(path)
     if data is None:
-        return (taught(bundle) if session else None) or f"it handed in no result; {_HAND_IN}"
+        return (_taught(bundle, path) if session else None) or f"it handed in no result; {_HAND_IN}"
     try:
         return claims.read(data)
     except ClaimError as error:
         return f"its result is refused: {error}"
+
+
+def _taught(bundle: Bundle, path: str) -> Claim | str | None:
+    """As `taught`, from where the attempt worked: that is where its outbox was."""
+    return taught(bundle, outbox.place(path) if bundle.spec.worktree and path else bundle.cwd)
 
 
 def _taken(path: str) -> bytes | None:

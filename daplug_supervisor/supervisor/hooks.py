@@ -39,12 +39,17 @@ async def after_task(desk: Desk, run: Run, task: TaskState) -> None:
         return
     async with desk.queue(f"hooks of {run.id}"):
         if ("post_task", task.id) not in run.hooks and task.status in ENDED:
+            ended_at = task.changed_at
             told = {"DAPLUG_TASK": task.id, "DAPLUG_STATUS": task.status.value, "DAPLUG_COMMIT": task.commit}
-            await _run(desk, run, "post_task", task.id, words, told)
+            ran = await _run(desk, run, "post_task", task.id, words, told)
+            if (
+                task.changed_at == ended_at
+            ):  # else it began again meanwhile, and its next end has a hook of its own
+                desk.record(run.id, ran)
 
 
 async def after_run(desk: Desk, run: Run) -> None:
-    """Run the hooks of tasks that were missed, and that of the run, which is over or halted."""
+    """Run the hooks of tasks that were missed, and that of the run, which is about to be over or halted."""
     await sessions.keep(desk, run)
     for task in list(run.tasks.values()):
         await origins.ended(desk, run, task)
@@ -52,9 +57,9 @@ async def after_run(desk: Desk, run: Run) -> None:
     await _pause(desk, run)
     words = run.plan.hooks.post_run
     if words is not None:
-        status = "halted" if run.finished_at is None else "finished"
+        status = "finished" if run.halt is None else "halted"
         counts = {f"DAPLUG_{name.value.upper()}": str(count) for name, count in run.counts.items()}
-        await _run(desk, run, "post_run", "", words, {"DAPLUG_STATUS": status, **counts})
+        desk.record(run.id, await _run(desk, run, "post_run", "", words, {"DAPLUG_STATUS": status, **counts}))
     if run.plan.origin is not None:
         wrong = await anyio.to_thread.run_sync(write_execution, run, desk.mask)
         about = f"what is written of {run.id}"
@@ -75,11 +80,11 @@ async def _pause(desk: Desk, run: Run) -> None:
 
 async def _run(
     desk: Desk, run: Run, hook: Hook, of: str, words: tuple[str, ...], told: dict[str, str]
-) -> None:
+) -> ev.HookRan:
     name = f"{hook}{f'-{of}' if of else ''}"
     told = {**named(desk.environ, run.plan.pass_env), **told}
     found, wrong = await _ran(desk, run, name, words, told, run.plan.hooks.timeout)
-    desk.record(run.id, ev.HookRan(hook, of, found.code, wrong))
+    return ev.HookRan(hook, of, found.code, wrong)
 
 
 async def _ran(

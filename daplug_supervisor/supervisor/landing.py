@@ -21,6 +21,7 @@ from daplug_supervisor.core.claims import Claim, claim_of
 from daplug_supervisor.core.plan import Commit, Criterion
 from daplug_supervisor.core.results import Outcome, OutcomeKind
 from daplug_supervisor.core.state import Run, TaskState
+from daplug_supervisor.core.tasker import DIRECTORY
 from daplug_supervisor.errors import SupervisorError
 from daplug_supervisor.ports import Gate
 from daplug_supervisor.supervisor import differences, origins
@@ -31,7 +32,7 @@ from daplug_supervisor.supervisor.places import Place, changed, own
 from daplug_supervisor.supervisor.preparation import NoRoomError, UnpreparedError, unless_full
 from daplug_supervisor.views.text import listing
 from daplug_supervisor.workers.text import one_line
-from daplug_supervisor.workspace import commits, git, messages, run_branch, worktrees
+from daplug_supervisor.workspace import commits, git, messages, run_branch, tasker_home, worktrees
 
 _SHOWN = 5
 T = TypeVar("T")
@@ -132,6 +133,7 @@ async def _joined(
         branch=worktree.branch,
         base=worktree.base,
         message=message(run, task),
+        spared=place.relative(DIRECTORY) if tasker_home.is_kept(run) else "",
     )
     joined = await _patient(desk, place, partial(run_branch.join, wanted))
     owner, name = worktrees.owner_of(bundle.directory), f"{run.id}-{task.id}"
@@ -169,7 +171,7 @@ async def _committed(
         seen = await looks(desk, run, task, asked, held)
         if seen is None:
             return None
-        if seen[0].code:
+        if seen[0].code != 0:
             desk.record(run.id, ev.StepDone(task.id, "commit", "not wanted: its condition does not hold"))
             return "", changed
     result = task.last

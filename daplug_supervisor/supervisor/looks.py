@@ -16,13 +16,15 @@ from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.acceptance import Look
 from daplug_supervisor.core.bundle import ATTEMPT_VARIABLE, Bundle
 from daplug_supervisor.core.environment import logins, named
-from daplug_supervisor.core.results import Exit
+from daplug_supervisor.core.machine import Status
+from daplug_supervisor.core.model import Check
+from daplug_supervisor.core.results import Exit, OutcomeKind
 from daplug_supervisor.core.state import Run, TaskState
 from daplug_supervisor.errors import LaunchError
 from daplug_supervisor.ports import Attached, Gate, Identity, Launch
 from daplug_supervisor.processes import criteria
 from daplug_supervisor.supervisor.desk import Desk
-from daplug_supervisor.supervisor.preparation import NoRoomError, unless_full, unless_ours
+from daplug_supervisor.supervisor.preparation import NoRoomError, UnpreparedError, unless_full, unless_ours
 from daplug_supervisor.workers.text import one_line
 from daplug_supervisor.workspace.files import STDOUT, make_private, open_output, write_atomically
 
@@ -40,16 +42,20 @@ async def looks(desk: Desk, run: Run, task: TaskState, bundle: Bundle, held: lis
     """How each criterion ended; None if they were stopped. What is lost is run again.
 
     `held` takes the shims that were used: they are to be released when what was found is recorded, not before.
+
+    Raises:
+        UnpreparedError: they cannot be run.
     """
-    count, check = len(bundle.spec.accept), task.check
+    count, check = (
+        len(bundle.spec.accept),
+        None if held else task.check,
+    )  # what is held was ours, and has ended
     for _ in range(_MOST_LOST):
-        if check is not None:  # of another supervisor
-            who = Identity(check.pid, check.start, check.boot)
-            attached = await desk.launcher.attach(who, directory_of(bundle, check.number))
-            ended, check = await _wait(desk, run, task, attached), None
+        if check is not None:
+            ended, check = await _found_again(desk, run, task, bundle, check), None
         else:
             ended = await _started(desk, run, task, bundle, held)
-        if (ended is None or not ended.known or ended.stopped) and (task.cancelling or desk.stopping):
+        if (ended is None or not ended.known or ended.stopped) and _in_vain(desk, task):
             return None
         if ended is not None and (ended.code == 0 or ended.stopped == "deadline"):
             return _read(directory_of(bundle, task.checks), count)
@@ -61,6 +67,23 @@ def directory_of(bundle: Bundle, number: int) -> str:
     return f"{bundle.directory}/accept-{number}"
 
 
+def _in_vain(desk: Desk, task: TaskState) -> bool:
+    """Whether nobody waits for what is found. What is on its way home is not called back: it is paid for."""
+    return desk.stopping or (task.cancelling and task.status is not Status.LANDING)
+
+
+async def _found_again(desk: Desk, run: Run, task: TaskState, bundle: Bundle, check: Check) -> Exit | None:
+    """Wait for the end of what another supervisor, or an earlier start, began; None if that tells nothing of now."""
+    attached = await desk.launcher.attach(
+        Identity(check.pid, check.start, check.boot), directory_of(bundle, check.number)
+    )
+    if task.status is not Status.LANDING:
+        return await _wait(desk, run, task, attached)
+    attached.stop()  # others may have landed since: what it looks at is not what lands
+    await _wait(desk, run, task, attached)
+    return None
+
+
 async def _started(desk: Desk, run: Run, task: TaskState, bundle: Bundle, held: list[Gate]) -> Exit | None:
     """Start the tree that runs the criteria, and wait for its end; None if there is to be none."""
     launch, number = None, task.checks + 1
@@ -69,7 +92,7 @@ async def _started(desk: Desk, run: Run, task: TaskState, bundle: Bundle, held: 
             launch = _launch(desk, run, bundle, number)
         except NoRoomError as error:
             await room(desk, bundle.name, error)
-            if task.cancelling or desk.stopping:
+            if _in_vain(desk, task):
                 return None
     gate = await _gate(desk, task)
     if gate is None:
@@ -77,15 +100,14 @@ async def _started(desk: Desk, run: Run, task: TaskState, bundle: Bundle, held: 
     held.append(gate)
     who = gate.identity
     await desk.record(run.id, ev.VerificationStarted(task.id, number, who.pid, who.start, who.boot)).wait()
-    if task.cancelling or desk.stopping:
-        return None
+    # Also if it is in vain by now: a shim that was not let go may get other work, and would be waited for.
     return await _wait(desk, run, task, gate.open(launch))
 
 
 async def _gate(desk: Desk, task: TaskState) -> Gate | None:
     about = f"criteria of {task.id}"
     try:
-        while not (task.cancelling or desk.stopping):
+        while not _in_vain(desk, task):
             try:
                 return desk.launcher.idle() or await desk.launcher.reserve()
             except LaunchError as error:  # too many processes, say: there may be fewer in a while
@@ -100,7 +122,9 @@ async def _wait(desk: Desk, run: Run, task: TaskState, attached: Attached) -> Ex
     key = run.id, task.id
     desk.live[key] = attached
     try:
-        if task.cancelling or desk.stopping:
+        if desk.stopping:
+            attached.stop()
+        elif _in_vain(desk, task):
             await desk.settle()
             attached.stop()
         return await attached.wait()
@@ -114,6 +138,7 @@ def _launch(desk: Desk, run: Run, bundle: Bundle, number: int) -> Launch:
     Raises:
         NoRoomError: the disk is full.
         StateDirectoryError: nothing can be written there any more.
+        UnpreparedError: only this cannot be written: an agent may have put something in its place.
     """
     directory, wanted = directory_of(bundle, number), bundle.spec.accept
     told = {
@@ -128,7 +153,7 @@ def _launch(desk: Desk, run: Run, bundle: Bundle, number: int) -> Launch:
     except OSError as error:
         unless_full(error)
         unless_ours(desk, f"{directory}: {error.strerror}")
-        raise
+        raise UnpreparedError(OutcomeKind.CRASHED, f"{directory}: {error.strerror}") from error
     names = {
         "DAPLUG_RUN": run.id,
         "DAPLUG_TASK": bundle.task,

@@ -12,9 +12,10 @@ import anyio.abc
 import anyio.to_thread
 
 from daplug_supervisor.core import events as ev
-from daplug_supervisor.core.decide import ConfirmHalt, Finish, RequestHalt, Start, decide, wake_at
+from daplug_supervisor.core.decide import ConfirmHalt, Decision, Finish, RequestHalt, Start, decide, wake_at
 from daplug_supervisor.core.machine import ACTIVE
 from daplug_supervisor.core.state import Run
+from daplug_supervisor.errors import SupervisorError
 from daplug_supervisor.supervisor.desk import Desk
 from daplug_supervisor.supervisor.handle import Confirm, RunHandle
 from daplug_supervisor.supervisor.hooks import after_run, after_task
@@ -60,6 +61,7 @@ class Scheduler:
         self._idle: dict[tuple[str, str], Idle] = defaultdict(list)
         self._at_work: set[tuple[str, str]] = set()
         self._finished: dict[str, None] = {}
+        self._ending: set[str] = set()
 
     def wake(self) -> None:
         """Something has changed."""
@@ -106,12 +108,8 @@ class Scheduler:
                     self._start(handle, decision)
             elif isinstance(decision, RequestHalt):
                 self._desk.record(run.id, ev.HaltRequested(decision.reason, decision.by, run.at_work))
-            elif isinstance(decision, ConfirmHalt):
-                self._over(handle, ev.Halted())
-            else:
-                assert isinstance(decision, Finish), "all decisions are handled"  # noqa: S101
-                self._over(handle, ev.RunFinished())
-                self._forget_older(run.id)
+            elif not self._over(handle, decision):
+                break
         return False
 
     def _has_room(self) -> bool:
@@ -174,26 +172,43 @@ class Scheduler:
                 return
             task = given
 
-    def _over(self, handle: RunHandle, event: ev.Event) -> None:
-        """The run has come to an end or to a halt: write the report, then say so."""
+    def _over(self, handle: RunHandle, decision: Decision) -> bool:
+        """The run has come to an end or to a halt. False: there is something to do before that is said."""
         run = handle.state
-        self._desk.record(run.id, event)
         of, hooks = owners(self._desk.directory, run), run.plan.hooks
-        if (of or hooks.post_task or hooks.post_run or run.plan.origin) and self._tasks is not None:
-            self._tasks.start_soon(self._look, handle, of, name=f"worktrees of {run.id}")
-        else:
-            self._report(handle, WorkLeft())
+        if self._tasks is None or not (of or hooks.post_task or hooks.post_run or run.plan.origin):
+            self._say(handle, decision, WorkLeft())
+            return True
+        if run.id not in self._ending:
+            self._ending.add(run.id)
+            self._tasks.start_soon(self._look, handle, of, name=f"end of {run.id}")
+        return False
 
     async def _look(self, handle: RunHandle, of: dict[str, str]) -> None:
-        """Run the hooks of a run that is over and look into its worktrees, beside all else, then report."""
+        """Run the hooks of a run that is over and look into its worktrees, beside all else; then it is said."""
         run, found = handle.state, dict[str, Work]()
-        await after_run(self._desk, run)
         try:
+            await after_run(self._desk, run)
             found = await anyio.to_thread.run_sync(work_of, run.target, of, _LOOKS, abandon_on_cancel=True)
+        except SupervisorError:
+            raise
         except Exception:  # a report without it is better than none
             log.exception("the worktrees of run %s could not be looked at", run.id)
-        if run.finished_at is not None or (run.halt is not None and run.halt.halted_at is not None):
-            self._report(handle, work_left(run, found))  # else it goes on already
+        finally:
+            self._ending.discard(run.id)
+        decision = decide(run, self._desk.clock.now())
+        if isinstance(decision, ConfirmHalt | Finish):
+            self._say(handle, decision, work_left(run, found))
+        self.wake()  # else it goes on: somebody has said so meanwhile
+
+    def _say(self, handle: RunHandle, decision: Decision, left: WorkLeft) -> None:
+        """Record that a run is over or halted, and write its report."""
+        run = handle.state
+        assert isinstance(decision, ConfirmHalt | Finish), "all decisions are handled"  # noqa: S101
+        self._desk.record(run.id, ev.Halted() if isinstance(decision, ConfirmHalt) else ev.RunFinished())
+        self._report(handle, left)
+        if isinstance(decision, Finish):
+            self._forget_older(run.id)
 
     def _report(self, handle: RunHandle, left: WorkLeft) -> None:
         run, now = handle.state, self._desk.clock.now()

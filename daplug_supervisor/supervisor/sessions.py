@@ -57,7 +57,7 @@ async def begin(desk: Desk, run: Run, task: TaskState, bundle: Bundle) -> None:
 def _begin(run: Run, task: TaskState, bundle: Bundle, now: float) -> tuple[Integrity, str]:
     """Whether the bundle may be used, and what else could not be done."""
     try:
-        wrong = [tasker_home.begin(run, task)]
+        wrong = [tasker_home.begin(run, task, bundle.cwd)]
         found = _ready(run, task, now, bundle.cwd if bundle.spec.worktree else "")
         if found.verdict != "good":
             level, what = (

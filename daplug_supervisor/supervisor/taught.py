@@ -11,10 +11,10 @@ from daplug_supervisor.formats import tasker_claim
 from daplug_supervisor.workspace.folders import read_below
 
 
-def taught(bundle: Bundle) -> Claim | str | None:
-    """What it claims, or why it is refused; None if there is none."""
+def taught(bundle: Bundle, cwd: str) -> Claim | str | None:
+    """What it claims, or why it is refused; None if there is none. `cwd` is where the attempt worked."""
     name = f"{DIRECTORY}/bundles/{result_name(bundle.task)}"
-    for place in dict.fromkeys((bundle.cwd, bundle.target)):
+    for place in dict.fromkeys((cwd, bundle.target)):
         try:
             data = read_below(Path(place), name, MOST_BYTES)
             if data is not None:

@@ -12,9 +12,11 @@ In virtual time a run of hours takes milliseconds, and the same seed gives the s
 Each check raises `AssertionError` with a message that says what was expected.
 """
 
+from daplug_supervisor.testing.criteria import Shown, criteria_of, shows
 from daplug_supervisor.testing.faults import Commit, Fault, Faults, FaultyJournal
 from daplug_supervisor.testing.journals import check_journal
 from daplug_supervisor.testing.launchers import check_launcher, checked_script
+from daplug_supervisor.testing.script import Script
 from daplug_supervisor.testing.virtual import (
     CrashError,
     DeadlockError,
@@ -24,7 +26,7 @@ from daplug_supervisor.testing.virtual import (
     run,
 )
 from daplug_supervisor.testing.workers import EXITS, HOSTILE_OUTPUT, LONGEST_DETAIL, check_worker
-from daplug_supervisor.testing.world import FakeLauncher, FakeProcess, Script, World
+from daplug_supervisor.testing.world import FakeLauncher, FakeProcess, World
 
 __all__ = [
     "EXITS",
@@ -39,6 +41,7 @@ __all__ = [
     "Faults",
     "FaultyJournal",
     "Script",
+    "Shown",
     "StrayError",
     "VirtualClock",
     "VirtualLoop",
@@ -47,5 +50,7 @@ __all__ = [
     "check_launcher",
     "check_worker",
     "checked_script",
+    "criteria_of",
     "run",
+    "shows",
 ]

@@ -14,7 +14,7 @@ from daplug_supervisor.core.bundle import ATTEMPT_VARIABLE
 from daplug_supervisor.core.results import Exit
 from daplug_supervisor.ports import Identity, Launch, Launcher
 from daplug_supervisor.testing.expect import Contract
-from daplug_supervisor.testing.world import Script
+from daplug_supervisor.testing.script import Script
 
 _expect = Contract("launcher").expect
 _PATIENCE = 60.0

@@ -16,7 +16,9 @@ from daplug_supervisor.core.health import Signs
 from daplug_supervisor.core.results import Exit
 from daplug_supervisor.errors import LaunchError
 from daplug_supervisor.ports import Attached, Gate, Identity, Launch
+from daplug_supervisor.testing.criteria import criteria_of, shows
 from daplug_supervisor.testing.faults import Faults
+from daplug_supervisor.testing.script import Script
 from daplug_supervisor.workspace.files import STDERR, STDOUT
 
 BOOT = "boot-{}"
@@ -26,34 +28,18 @@ _LONG = 3600.0
 """Within so many seconds goes wrong what is to go wrong in the middle of an agent that never ends."""
 
 
-@dataclass(frozen=True)
-class Script:
-    """What an attempt does once its gate is open.
-
-    `seconds` is how long it takes by itself (`math.inf`: for ever), `exit` how it ends then; `after_term` is how
-    long it goes on after it was asked to end (None: it does not listen, and is killed when its grace is over).
-    `works` is for how long it uses the processor; after that it hangs.
-    """
-
-    seconds: float = 1.0
-    exit: Exit = field(default_factory=lambda: Exit(0))
-    after_term: float | None = 0.0
-    stdout: bytes = b""
-    stderr: bytes = b""
-    works: float = math.inf
-
-
 @dataclass(eq=False)
 class FakeProcess:
     """A shim and its tree: at its gate until `launch` is there, gone from `ends_at` on."""
 
     identity: Identity
     launch: Launch | None = None
-    script: Script = Script()
+    script: Script = field(default_factory=Script)
     opened_at: float = math.inf
     ends_at: float = math.inf
     exit: Exit | None = None
     asked: int = 0
+    age: int = 0
     watchers: dict[anyio.Event, None] = field(default_factory=dict)
 
     def lives(self, now: float) -> bool:
@@ -73,13 +59,19 @@ class World:
 
     Args:
         script: what an attempt does, by what is launched; every attempt takes a second and succeeds, unless given.
+        looks: what running a task's criteria shows (see `shows`); that takes a second and they hold, unless given.
         faults: what goes wrong; nothing, unless given.
     """
 
     def __init__(
-        self, script: Callable[[Launch], Script] | None = None, *, faults: Faults | None = None
+        self,
+        script: Callable[[Launch], Script] | None = None,
+        *,
+        looks: Callable[[Launch], Script] | None = None,
+        faults: Faults | None = None,
     ) -> None:
         self.script = script or (lambda _: Script())
+        self.looks = looks or shows
         self.faults = faults or Faults(0, {})
         self.processes: dict[int, FakeProcess] = {}
         self.age = 0
@@ -173,7 +165,9 @@ class FakeLauncher:
         if self._world.faults.happens("refused"):
             raise LaunchError("no process can be started")
         pid = 1000 + len(self._world.processes)
-        process = self._world.processes[pid] = FakeProcess(Identity(pid, pid, self._world.boot))
+        process = self._world.processes[pid] = FakeProcess(
+            Identity(pid, pid, self._world.boot), age=self._age
+        )
         return _FakeGate(self._world, process, self._age)
 
     def release(self, gate: Gate) -> None:
@@ -187,6 +181,8 @@ class FakeLauncher:
             return _Nobody(Exit(None))  # a power cut may have taken the record with it
         if process is None or process.identity != identity:
             return _Nobody(self._recorded(directory))
+        if process.age == self._age and not process.asked and process.exit != Exit(None):
+            await anyio.sleep_forever()  # it is ours: it waits at its gate, and not only for what it did
         return _FakeAttached(self._world, process)
 
     def _recorded(self, directory: str) -> Exit | None:
@@ -215,7 +211,7 @@ class _FakeGate:
             process.end_by(now, None)
         if process.ends_at < math.inf or self._age != world.age:
             return _FakeAttached(world, process)  # it is dead, or we are
-        script = world.script(launch)
+        script = (world.looks if criteria_of(launch) else world.script)(launch)
         process.launch, process.script, process.opened_at = launch, script, now
         world.opened(process)
         process.end_by(now + script.seconds, replace(script.exit, seconds=script.seconds))

@@ -122,8 +122,8 @@ def _stages(run: Run, needs: Graph) -> Safe:
             )
         )
         height += _BAR_ROW
-    told = f"{len(needs)} tasks in {len(levels)} stages"
+    about = f"{len(needs)} tasks in {len(levels)} stages"
     size = f"0 0 {_BAR_LEFT + _BAR + 320:g} {height:g}"
     return el(
-        "svg", el("title", told), joined(parts), viewBox=size, role="img", class_="stages", aria_label=told
+        "svg", el("title", about), joined(parts), viewBox=size, role="img", class_="stages", aria_label=about
     )

@@ -97,6 +97,8 @@ def _made(
             with trees.scratch(repository.common) as folder:
                 one = _Commit(repository, str(target), f"{folder}/index")
                 made = one.made(messages.message(message, trailers), patterns, names)
+            if not made.commit:
+                made = _earlier(repository, trailers) or made
     if push and made.commit:
         sent = send(repository, made.commit)
         made = replace(made, detail="; ".join(filter(None, (made.detail, sent))))
@@ -106,9 +108,20 @@ def _made(
 def _before(repository: git.Repository, trailers: Mapping[str, str]) -> Committed | None:
     """The commit that was made already."""
     key = messages.ATTEMPT if messages.ATTEMPT in trailers else messages.TASK
-    if key not in trailers or not git.commit(repository.own, "HEAD"):
-        return None
-    found = messages.find(repository.own, key, trailers[key], "HEAD")
+    return _known(repository, key, trailers[key]) if key in trailers else None
+
+
+def _earlier(repository: git.Repository, trailers: Mapping[str, str]) -> Committed | None:
+    """The commit of an earlier attempt, which could not be pushed, say: the work is there already."""
+    name, _, number = trailers.get(messages.ATTEMPT, "").rpartition("#")
+    numbers = range(int(number) - 1, 0, -1) if number.isdecimal() else ()
+    found = (_known(repository, messages.ATTEMPT, f"{name}#{one}") for one in numbers)
+    return next(filter(None, found), None)
+
+
+def _known(repository: git.Repository, key: str, value: str) -> Committed | None:
+    """The commit that has a trailer."""
+    found = messages.find(repository.own, key, value, "HEAD") if git.commit(repository.own, "HEAD") else ""
     if not found:
         return None
     return Committed(found, _named(_changes(repository.own, found)), "it was committed before")

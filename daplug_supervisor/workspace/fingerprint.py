@@ -15,8 +15,10 @@ _LARGE = 16 << 20
 """Bytes from which on a file is told by its size and time: reading a model's weights would take too long."""
 
 
-def fingerprint(place: str | Path) -> str:
+def fingerprint(place: str | Path, kept: str = "") -> str:
     """Of the whole checkout that a directory is in: its commit, and the files that are not committed as they are.
+
+    What is below `kept`, a path from the directory, is passed over.
 
     Raises:
         NoRepositoryError: it is in none.
@@ -25,7 +27,10 @@ def fingerprint(place: str | Path) -> str:
     found = git.repository(place)
     names, _ = uncommitted_in(found.own, found.top, _PATIENCE)
     summed = sha256(git.commit(found.own, "HEAD").encode())
+    passed = f"{found.prefix}{kept}/" if kept else ""
     for name in sorted(names):
+        if passed and name.startswith(passed):
+            continue
         summed.update(f"\0{name}\0{_content(Path(found.top) / name)}".encode("utf-8", "surrogateescape"))
     return summed.hexdigest()
 

@@ -51,6 +51,7 @@ class Joining(Struct, frozen=True):
         base: the commit that the work in it is based on.
         message: what the commit says; its first line is the subject.
         onto: the branch to join it to; the run's own unless given.
+        spared: a folder, as git names it, that is left as it is there: what is in it is nobody's work.
     """
 
     target: str
@@ -63,6 +64,7 @@ class Joining(Struct, frozen=True):
     base: str
     message: str
     onto: str = ""
+    spared: str = ""
 
     @property
     def attempt(self) -> str:
@@ -158,7 +160,7 @@ class Joint:
         base = git.commit(common, f"{kept}^1" if kept else place.base)
         if not base:
             raise git.BaseError(f"the commit {place.base} that {place.path} is based on is gone")
-        now = trees.tree(place.path, place.admin, base, self.index)
+        now = trees.tree(place.path, place.admin, base, self.index, place.spared)
         head = git.commit(place.admin, "HEAD")
         if not kept:
             own = (head, git.commit(common, f"{HEADS}{place.branch}"), self._staged(now, head))

@@ -56,6 +56,11 @@ def is_one(path: str, token: str) -> bool:
     return path.startswith("/") and os.path.normpath(path) == path and path.split("/")[-2:] == [FOLDER, token]
 
 
+def place(path: str) -> str:
+    """The directory where the attempt with this outbox works, if that is not the target."""
+    return path.rsplit("/", _OURS)[0]
+
+
 def take(path: str, most: int) -> bytes:
     """What is in the result file of an outbox: `most` bytes of it, and one more if there are more.
 

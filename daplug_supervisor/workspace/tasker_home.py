@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
+from daplug_supervisor.core.machine import Status
 from daplug_supervisor.core.model import Run, TaskState
 from daplug_supervisor.core.tasker import DIRECTORY, FOLDERS, LOG, STATE, STOP, ResultFiles, result_name
 from daplug_supervisor.workspace import git
@@ -51,16 +52,19 @@ def clear_stop(run: Run) -> None:
             (home / STOP).unlink(missing_ok=True)
 
 
-def begin(run: Run, task: TaskState) -> str:
+def begin(run: Run, task: TaskState, cwd: str = "") -> str:
     """An attempt is about to start: make what it expects to be there, and take away what an earlier one has left.
+
+    That may be in the target, or where it works (`cwd`).
 
     Returns why something could not be done, '' if all is well.
 
     Raises:
         OSError: the disk is full.
     """
-    with suppress(OSError), entered(Path(run.target), DIRECTORY, _BUNDLES) as folder:
-        (folder / result_name(task.id)).unlink(missing_ok=True)
+    for place in dict.fromkeys((run.target, cwd or run.target)):
+        with suppress(OSError), entered(Path(place), DIRECTORY, _BUNDLES) as folder:
+            (folder / result_name(task.id)).unlink(missing_ok=True)
     ours = Ours(run, task)
     said = log_line(ours.began, "INFO", "spawn", f"{ours.attempt}: {ours.spec.title}")
     return _told(_folders(run), saved(run), _logged(run, said))
@@ -93,6 +97,11 @@ def ended(run: Run, task: TaskState, *, landing: bool = False, commit: str = "",
     Raises:
         OSError: the disk is full.
     """
+    if task.status is Status.SKIPPED:  # what its attempts have left says how they ended
+        told = log_line(
+            task.changed_at, "INFO", "skip", f"{run.id}/{task.id}: {task.reason or 'by a person'}"
+        )
+        return _told(saved(run), _logged(run, told))
     ours = Ours(run, task, landing=landing, shown=_shown(run, commit or task.commit))
     found = result(ours, commit or task.commit, message)
     data = msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n"

@@ -14,7 +14,6 @@ from daplug_supervisor.core.model import Run, TaskState
 from daplug_supervisor.core.results import RETRYABLE, Finding, OutcomeKind
 from daplug_supervisor.core.task_bundle import below
 from daplug_supervisor.core.tasker import (
-    OVER,
     VERSION,
     ResultCriterion,
     ResultError,
@@ -149,7 +148,7 @@ class Ours:
 
 def result(ours: Ours, commit: str = "", message: str = "") -> TaskResult:
     """``bundles/T001-result.json`` of a task that is complete or was given up."""
-    passed, task = ours.word in OVER, ours.task
+    passed, task = ours.word == "complete", ours.task
     criteria = tuple(ours.criteria())
     notes = [ours.claim.notes, *ours.claim.decisions, *ours.claim.issues, *ours.claim.learnings, *task.flags]
     return TaskResult(

@@ -55,9 +55,9 @@ def scratch(common: str) -> Iterator[str]:
             removed(folder)
 
 
-def is_ours(name: str) -> bool:
-    """Whether a file, as git names it, is in a folder of ours, and so nobody's work."""
-    return any(part in git.OURS for part in name.split("/"))
+def is_ours(name: str, kept: str = "") -> bool:
+    """Whether a file, as git names it, is in a folder of ours, or in the one that is `kept`, and so nobody's work."""
+    return any(part in git.OURS for part in name.split("/")) or bool(kept and name.startswith(f"{kept}/"))
 
 
 def raw(said: str) -> list[Change]:
@@ -80,7 +80,7 @@ def between(folder: str, old: str, new: str, *paths: str) -> list[Change]:
     )  # fmt: skip
 
 
-def tree(path: str, admin: str, base: str, index: str) -> str:
+def tree(path: str, admin: str, base: str, index: str, kept: str = "") -> str:
     """The files of a worktree, as a tree; `index` is the file of an index that is filled for it.
 
     Args:
@@ -88,6 +88,7 @@ def tree(path: str, admin: str, base: str, index: str) -> str:
         admin: git's own directory for it.
         base: the commit that the work in it began at: what that tracks is never taken for ours.
         index: where to put the index; it fits the tree and the files.
+        kept: a folder, as git names it, that is left as the base has it.
 
     Raises:
         NestedError: there is a repository of its own in it, whose history would not come along.
@@ -106,7 +107,7 @@ def tree(path: str, admin: str, base: str, index: str) -> str:
     ]
     spared = (f":(top,exclude,literal){name}" for name in left)
     git.run(path, *words, *git.DURABLE, *git.WHOLE, "add", "--all", "--", ".", *spared, index=index)
-    _trim(path, words, base, index)
+    _trim(path, words, base, index, kept)
     return git.run(path, *words, *git.DURABLE, "write-tree", index=index)
 
 
@@ -124,7 +125,7 @@ def refuse_nested(names: Collection[str]) -> None:
         )
 
 
-def _trim(path: str, words: tuple[str, ...], base: str, index: str) -> None:
+def _trim(path: str, words: tuple[str, ...], base: str, index: str, kept: str) -> None:
     """Have in the index what the base has of what is ours, and no new repository."""
     said = git.run(
         path, *words, "diff-index", "--cached", "--raw", "-z", "--no-renames", "--no-abbrev",
@@ -132,7 +133,9 @@ def _trim(path: str, words: tuple[str, ...], base: str, index: str) -> None:
     )  # fmt: skip
     changes = raw(said)
     ours = [
-        one for one in changes if is_ours(one.name) or (one.name == git.TASK_FILE and one.old_mode == NONE)
+        one
+        for one in changes
+        if is_ours(one.name, kept) or (one.name == git.TASK_FILE and one.old_mode == NONE)
     ]
     if ours:
         lines = "".join(one.old_line for one in ours)

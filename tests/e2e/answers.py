@@ -42,8 +42,8 @@ class Responses:
                 found += inner or [space.get("name")]
         return found
 
-    def answered(self, body: Body) -> bool:
-        return any(str(item.get("type")).endswith("_output") for item in body.get("input") or [])
+    def answered(self, body: Body) -> int:
+        return sum(str(item.get("type")).endswith("_output") for item in body.get("input") or [])
 
     def refusal(self, why: Refusal) -> Any:
         if why.resets_at:
@@ -60,10 +60,10 @@ class Responses:
             content = [{"type": "output_text", "text": said}]
             item = {"type": "message", "role": "assistant", "id": "msg_1", "content": content}
         elif said.tool in ("functions.exec", "exec"):
-            item = {"type": "custom_tool_call", "id": "c_1", "call_id": "call_1", "input": said.arguments}
+            item = {"type": "custom_tool_call", **self._ids(body), "input": said.arguments}
             item |= {"name": "exec"} | ({"namespace": "functions"} if "." in said.tool else {})
         else:
-            item = {"type": "function_call", "id": "c_1", "call_id": "call_1", "name": said.tool}
+            item = {"type": "function_call", **self._ids(body), "name": said.tool}
             item["arguments"] = json.dumps(said.arguments)
         kind = "response.output_item.done"
         yield Part({"type": kind, "output_index": 0, "item": item}, kind)
@@ -77,6 +77,10 @@ class Responses:
         kind = "response.completed"
         yield Part({"type": kind, "response": {"id": "resp_1", "usage": usage}}, kind)
 
+    def _ids(self, body: Body) -> dict[str, str]:
+        number = self.answered(body) + 1
+        return {"id": f"c_{number}", "call_id": f"call_{number}"}
+
     def whole(self, body: Body, said: Said) -> Any:
         return {}
 
@@ -89,8 +93,8 @@ class Chat:
     def tools(self, body: Body) -> list[str]:
         return [tool.get("function", {}).get("name") for tool in body.get("tools") or []]
 
-    def answered(self, body: Body) -> bool:
-        return any(message.get("role") == "tool" for message in body.get("messages", []))
+    def answered(self, body: Body) -> int:
+        return sum(message.get("role") == "tool" for message in body.get("messages", []))
 
     def refusal(self, why: Refusal) -> Any:
         kind, words = why.kind, why.words
@@ -108,7 +112,8 @@ class Chat:
             yield self._chunk(body, {}, "stop")
         else:
             function = {"name": said.tool, "arguments": json.dumps(said.arguments)}
-            made = [{"index": 0, "id": "call_1", "type": "function", "function": function}]
+            name = f"call_{self.answered(body) + 1}"
+            made = [{"index": 0, "id": name, "type": "function", "function": function}]
             yield self._chunk(body, {"tool_calls": made})
             yield self._chunk(body, {}, "tool_calls")
         yield Part({**self._head(body, "chat.completion.chunk"), "choices": [], "usage": self._usage()})
@@ -155,9 +160,9 @@ class Gemini:
         kinds = body.get("tools") or []
         return [tool.get("name") for kind in kinds for tool in kind.get("functionDeclarations", [])]
 
-    def answered(self, body: Body) -> bool:
+    def answered(self, body: Body) -> int:
         parts = [part for content in body.get("contents", []) for part in content.get("parts", [])]
-        return any("functionResponse" in part for part in parts)
+        return sum("functionResponse" in part for part in parts)
 
     def refusal(self, why: Refusal) -> Any:
         error = {"code": why.status, "message": why.words, "status": self._STATUS[why.status]}
@@ -208,10 +213,11 @@ class Messages:
     def tools(self, body: Body) -> list[str]:
         return [tool.get("name") for tool in body.get("tools") or []]
 
-    def answered(self, body: Body) -> bool:
+    def answered(self, body: Body) -> int:
+        """How many tool calls have been answered."""
         contents = [message.get("content") for message in body.get("messages", [])]
         blocks = [block for content in contents if isinstance(content, list) for block in content]
-        return any(isinstance(block, dict) and block.get("type") == "tool_result" for block in blocks)
+        return sum(isinstance(block, dict) and block.get("type") == "tool_result" for block in blocks)
 
     def refusal(self, why: Refusal) -> Any:
         return {"type": "error", "error": {"type": why.kind, "message": why.words}, "request_id": "req_1"}
@@ -226,7 +232,8 @@ class Messages:
         block: dict[str, Any] = {"type": "text", "text": ""}
         delta = {"type": "text_delta", "text": said}
         if isinstance(said, Call):
-            block = {"type": "tool_use", "id": "toolu_1", "name": said.tool, "input": {}}
+            name = f"toolu_{self.answered(body) + 1}"
+            block = {"type": "tool_use", "id": name, "name": said.tool, "input": {}}
             delta = {"type": "input_json_delta", "partial_json": json.dumps(said.arguments)}
         stop = {"stop_reason": "tool_use" if isinstance(said, Call) else "end_turn", "stop_sequence": None}
         for data in (

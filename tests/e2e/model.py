@@ -29,7 +29,7 @@ from typing import Any, NamedTuple, Self
 
 from answers import APIS, Api, Body, Part
 from refusals import EPOCH, refusal
-from replies import call, file_of, folder_of, last_word
+from replies import LINE, Call, Turn, Work, call, file_of, folder_of, last_word, placed
 
 _LOOK = 0.05
 
@@ -50,11 +50,14 @@ class Model:
     Attributes:
         asked: the requests that were answered, or that never will be.
         held: the keys that wait for an answer.
+        begun: by file, what each conversation about it began with.
     """
 
     def __init__(self, scenario: str = "tool", port: int = 0) -> None:
         self.asked: list[Asked] = []
         self.held: set[str] = set()
+        self.begun: dict[str, list[str]] = {}
+        self._turns: dict[str, list[Turn]] = {}
         self._default = scenario
         self._scenarios: dict[str, str] = {}
         self._counts: dict[str, int] = {}
@@ -108,6 +111,19 @@ class Model:
         with self._lock:
             self._counts[key] = self._counts.get(key, 0) + 1
             return self._counts[key]
+
+    def tell(self, file: str, *turns: Turn) -> None:
+        """What the tool calls about a file write: one turn for each conversation, the last of which is repeated."""
+        self._turns[file] = list(turns)
+
+    def turn(self, file: str, raw: str, *, begins: bool) -> Turn | None:
+        """The turn of the latest conversation about a file, which may begin now; None if nothing was told."""
+        with self._lock:
+            begun = self.begun.setdefault(file, [])
+            if begins:
+                begun.append(raw)
+            turns = self._turns.get(file)
+            return turns[min(max(1, len(begun)), len(turns)) - 1] if turns else None
 
     def about(self, file: str) -> list[Asked]:
         """The requests that were about a file."""
@@ -186,8 +202,8 @@ class _Handler(BaseHTTPRequestHandler):
         if over or (base == "quota" and EPOCH < int(number) <= time.time()):
             base = "tool"
         file = file_of(raw)
-        wanted = base in ("tool", "sleep") and bool(file) and not api.answered(body)
-        made = call(api.tools(body), file, folder_of(raw), sleep=base == "sleep") if wanted else None
+        wanted = base in ("tool", "sleep") and bool(file)
+        made = self._call(api, body, raw, sleep=base == "sleep") if wanted else None
         model.asked.append(Asked(time.time(), key, file, base, made is not None))
         refused = refusal(base, number, api.ends)
         if refused is not None:
@@ -204,6 +220,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._stream(api.stream(body, made or last_word(raw)))
         else:
             self._json(200, api.whole(body, made or last_word(raw)))
+
+    def _call(self, api: Api, body: Body, raw: str, *, sleep: bool) -> Call | None:
+        """The tool call that comes next in a conversation; None if it is time for the last word."""
+        answered, tools = api.answered(body), api.tools(body)
+        work = Work(file_of(raw), folder_of(raw), f"{LINE}\n", more=True)
+        turn = self.server.model.turn(work.file, raw, begins=bool(tools) and not answered)
+        if turn is None:
+            return None if answered else call(tools, work, sleep=sleep)
+        left = list(turn.items())[answered:]
+        return call(tools, placed(left[0][0], left[0][1], work.folder, raw)) if left else None
 
     def _hang(self) -> None:
         while self._there():

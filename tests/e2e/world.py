@@ -19,6 +19,7 @@ from daplug_supervisor import Retry, RunHandle, Supervisor
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.machine import Status
 from daplug_supervisor.core.plan import Plan, Provider, Task
+from daplug_supervisor.workspace import run_branch
 
 LONG = 240.0
 """Seconds after which a test gives up on a CLI: they are slow when the machine is busy."""
@@ -123,6 +124,12 @@ class World:
         out, err = process.communicate(timeout=LONG)
         return Ran(process.returncode, out, err)
 
+    def can_confine(self) -> bool:
+        """Whether this machine lets codex make its sandbox."""
+        command = [str(self._programs / clis.NEW / "codex"), "sandbox", "--", "true"]
+        how: dict[str, Any] = {"cwd": self.place.target, "env": self.place.environ, "capture_output": True}
+        return subprocess.run(command, check=False, timeout=60, **how).returncode == 0
+
     def with_executor(self) -> None:
         """Run tasks through daplug's executor.py, with the codex that takes its flags."""
         executor = self._executor
@@ -153,9 +160,13 @@ class World:
     # --- what became of it
 
     def written(self, name: str) -> list[str]:
-        """What a task's file has in it, wherever its worktree is; one text for each such file."""
+        """What a task's file has in it, in all worktrees: one text, unless they differ."""
         found = [path for path in self.place.target.rglob(f"{name}.txt") if ".daplug" not in path.parts]
-        return [path.read_text() for path in found]
+        return sorted({path.read_text() for path in found})
+
+    def landed(self, name: str) -> str:
+        """What a task's file has in it on the branch of the run."""
+        return self.git("show", f"{run_branch.name('p-1')}:{name}.txt")
 
     def done_once(self, *names: str, tries: int = 1) -> None:
         """Check that tasks are done, that they used so many tries, and that each wrote its file once."""

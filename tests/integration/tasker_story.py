@@ -34,15 +34,15 @@ EIGHT = (
     work("T001", "Config", "config.txt", "TR1 leads in: test -f config.txt", "Guard I1 holds: grep -q @ config.txt",
          behaviors=["B1"], state_machine=MACHINE),
     work("T002", "Prices", "prices.txt", "they use the config: grep -q @ config.txt && grep -q right prices.txt",
-         needs="T001"),
-    work("T003", "Liar", "honest.txt", "it is there: test -f honest.txt"),
+         needs="T001", phase=2),
+    work("T003", "Liar", "honest.txt", "it is there: test -f honest.txt", phase=2),
     work("T004", "Header", "app.txt", "a header: grep -q header app.txt"),
     work("T005", "Footer", "app.txt", "a footer: grep -q footer app.txt"),
-    work("T006", "Manual", "manual.txt notes.txt", "it is good: grep -q good manual.txt"),
-    work("T007", "Together", "all.txt", "all of it: grep -q right all.txt && grep -q header app.txt && grep -q footer app.txt",
-         needs="T002 T004 T005"),
-    work("T008", "Release", "release.txt", "it can go out: test -f honest.txt && test -f release.txt && ! test -e manual.txt",
-         needs="T003 T006"),
+    work("T006", "Manual", "manual.txt notes.txt", "it is good: grep -q good manual.txt", phase=2),
+    work("T007", "Together", "all.txt", "all of it: cat prices.txt app.txt | tr '\\n' ' ' | diff - all.txt",
+         needs="T002 T004 T005", phase=3),
+    work("T008", "Release", "release.txt", "it can go out: test -f honest.txt && test -f release.txt",
+         "without a manual: ! test -e manual.txt", needs="T003 T006", phase=3),
 )  # fmt: skip
 """T002 and T007 use what others have made, T004 and T005 want the same file, T008 waits for two that fail."""
 
@@ -56,21 +56,28 @@ TAUGHT = {"task_id": "T004", "status": "success", "notes": "as I was taught"}
 STORY: Turns = {
     "T001": [{"write": {"config.txt": "someone@example.org\n"}, "result": {"learnings": ["it has an @"]}}],
     "T002": [{"write": {"prices.txt": "wrong\n"}}, {"write": {"prices.txt": "right\n"}}],
-    "T003": [LIES, LIES, LIES, {"write": {"honest.txt": "now\n"}}],
+    "T003": [LIES],
     "T004": [
         {
+            "hold": "go-T004",
             "write": {"app.txt": "header\n", ".tasker/bundles/T004-result.json": json.dumps(TAUGHT)},
             "result": None,
         }
     ],
-    "T005": [{"hold": "go", "write": {"app.txt": "footer\n"}}, {"write": {"app.txt": "header\nfooter\n"}}],
+    "T005": [
+        {"hold": "go-T005", "write": {"app.txt": "footer\n"}},
+        {"write": {"app.txt": "header\nfooter\n"}},
+    ],
     "T006": [
         {"write": {"manual.txt": f"bad {number}\n", "notes.txt": f"bad {number}\n"}} for number in range(9)
     ],
-    "T007": [{"write": {"all.txt": "right\n"}}],
+    "T007": [{"write": {"all.txt": "right header footer "}}],
     "T008": [{"write": {"release.txt": "out\n"}}],
 }
-ATTEMPTS = {"T001": 1, "T002": 2, "T003": 4, "T004": 1, "T005": 2, "T006": 5, "T007": 1, "T008": 1}
+SHARED: Turns = {**STORY, "T005": [{**STORY["T005"][0], **STORY["T005"][1]}]}
+"""In a checkout that all share, the second of two sees what the first has written."""
+
+HONEST: Turns = {"T003": [{"write": {"honest.txt": "now\n"}}]}
 
 
 def prepare(place: Place, story: Turns = STORY, tasks: tuple[dict[str, Any], ...] = EIGHT) -> Path:

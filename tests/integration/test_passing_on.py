@@ -38,6 +38,13 @@ def outcome(place: Place, task: str = "a") -> Outcome:
     return last.outcome
 
 
+def handed_in(place: Place) -> dict[str, Any]:
+    """The result that is kept beside what the worker says."""
+    found = (outcome(place).claim or {})["result"]
+    assert isinstance(found, dict)
+    return found
+
+
 def environment(place: Place, task: str) -> dict[str, str]:
     """What an attempt had in its environment."""
     data = (place.target / f"env-{task}").read_bytes().decode()
@@ -151,11 +158,11 @@ def test_what_is_handed_in_decides(place: Place) -> None:
 
 def test_secrets_in_a_result_are_not_journalled(place: Place) -> None:
     token = "ghp_" + "a1B2c3D4e5" * 4
-    handed_in = {"outputs": {"x": token, "y": "fine"}, "learnings": [f"the token is {token}"]}
-    (place.target / "said.json").write_text(json.dumps(handed_in))
+    said = {"outputs": {"x": token, "y": "fine"}, "learnings": [f"the token is {token}"]}
+    (place.target / "said.json").write_text(json.dumps(said))
     tasks = {"a": sh("cp said.json $DAPLUG_RESULT", outputs=("x", "y"))}
     assert place.run(place.write(plan_of(tasks))).code == 0
-    assert (outcome(place).claim or {})["result"]["outputs"] == {"x": "***", "y": "fine"}
+    assert handed_in(place)["outputs"] == {"x": "***", "y": "fine"}
     assert token.encode() not in b"".join(path.read_bytes() for path in place.state.glob("journal.db*"))
 
 
@@ -220,10 +227,9 @@ def test_a_result_out_of_a_worktree(place: Place) -> None:
     git(place.target, "commit", "-qm", "plant")
     other = plan_of({"a": sh(line, **{**tree, "cwd": "planted"})}, name="q")
     assert place.run(place.write(other)).code == 0
-    assert (
-        place.lines("places")[-1]
-        == f"{place.state}/runs/q-1/a/1/.daplug/outbox/" + place.task("a", "q-1").attempt.token
-    )  # type: ignore[union-attr]
+    attempt = place.task("a", "q-1").attempt
+    assert attempt is not None
+    assert place.lines("places")[-1] == f"{place.state}/runs/q-1/a/1/.daplug/outbox/{attempt.token}"
 
 
 def test_it_is_no_change_that_require_diff_looks_for(place: Place, clis: Path) -> None:
@@ -298,9 +304,8 @@ def test_an_agent_hands_in_with_its_own_cli(place: Place, clis: Path) -> None:
     agent = Task(instructions="x", provider="claude", outputs=("x",), retry=ONCE, loop=Loop(1))
     ran = place.run(place.write(plan_of({"a": agent}, {"claude": Provider(worker="cli", model="claude")})))
     assert ran.code == 0, ran
-    claim = outcome(place).claim or {}
-    assert claim["result"]["outputs"] == {"x": "y"}
-    assert len(claim) > 1, "beside what the CLI tells"
+    assert handed_in(place)["outputs"] == {"x": "y"}
+    assert len(outcome(place).claim or {}) > 1, "beside what the CLI tells"
     assert "result.json" in (place.target / "seen" / "a").read_text()
 
 
@@ -332,7 +337,7 @@ def test_from_within_an_attempt_words_are_enough(place: Place) -> None:
         "--learning 'uses ESM' --issue left --decision so; touch made"
     )
     assert place.run(place.write(plan_of({"a": sh(line, outputs=("path", "n"))}))).code == 0
-    claim = (outcome(place).claim or {})["result"]
+    claim = handed_in(place)
     assert (claim["outputs"], claim["notes"]) == ({"path": "src/a.py", "n": "1=2"}, "well done")
     assert (claim["files"], claim["learnings"], claim["issues"], claim["decisions"]) == (
         {"created": ["made"]}, ["uses ESM"], ["left"], ["so"],

@@ -20,6 +20,7 @@ from daplug_supervisor.core.results import Exit, Finding, Outcome, OutcomeKind, 
 from daplug_supervisor.core.secrets import Mask
 from daplug_supervisor.supervisor import reports
 from daplug_supervisor.supervisor.reports import printed, write_report
+from daplug_supervisor.workspace import files
 from daplug_supervisor.workspace.files import StateDirectory
 
 EVIL = "<script>alert(1)</script>"
@@ -143,7 +144,7 @@ def test_a_page_that_cannot_be_made_harms_nothing(
 
 def test_a_page_that_finds_no_room_harms_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory, _ = kept(tmp_path)
-    real = reports.write_atomically
+    real = files.write_atomically
 
     def full(path: Path, data: bytes) -> None:
         if path.suffix == ".html":

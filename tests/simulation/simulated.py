@@ -8,12 +8,14 @@ import gc
 import json
 import os
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from unittest import mock
 
 import anyio
 import pytest
+from branches import Branch, without_git
 from invariants import Watched, check
 from story import CodeWorker, Story, decoded
 
@@ -65,6 +67,7 @@ class Simulation:
     ) -> None:
         self.directory, self.story, self.seed, self.commits = directory, story, seed, commits
         self.world = Watched(self, faults)
+        self.branch = Branch()
         self.durable: list[tuple[int, str, float, bytes]] = []
         self.time, self.wall, self.steps = 0.0, EPOCH, 0
         self.lives = self.tokens = 0
@@ -86,7 +89,7 @@ class Simulation:
         if self._files is None:
             self._files = {path: path.read_bytes() for path in self._outside()}
         other = copy.copy(self)
-        other.world = self.world.fork(other)
+        other.world, other.branch = self.world.fork(other), self.branch.fork()
         other.durable = self.durable + (self.unwritten if kept else [])
         other.sent, other.doubted, other.told = set(self.sent), set(self.doubted), list(self.told)
         other._restore(self._files)
@@ -114,7 +117,7 @@ class Simulation:
         """
         loop, made = self._new_life(crash_at), list[Supervisor]()
         try:
-            with mock.patch.object(supervising, "watch", self._send_orders):  # the real one is a thread
+            with self._without_threads():
                 run(lambda: self._main(made, loop, meanwhile), loop=loop)
         except CrashError:
             self.unwritten = self.journal.unwritten
@@ -168,16 +171,23 @@ class Simulation:
                 assert task.cancelled() is bool(asked)
 
         try:
-            with mock.patch.object(supervising, "watch", self._send_orders):
+            with self._without_threads():
                 run(main, loop=loop)
         finally:
             self._end_of_life(loop)
         return not ended
 
+    @contextmanager
+    def _without_threads(self) -> Iterator[None]:
+        """Orders come and git is there, both without threads and processes."""
+        with mock.patch.object(supervising, "watch", self._send_orders), without_git(self):
+            yield
+
     def _new_life(self, crash_at: int | None = None) -> VirtualLoop:
         self.journal = FaultyJournal(self.durable, self.commits)
         self.lives += 1
         loop = VirtualLoop(self.seed * 1000 + self.lives, start=self.time, crash_at=crash_at)
+        self.now: Callable[[], float] = loop.time
         booted = self.world.booted_at
         self.clock = VirtualClock(loop, wall=self.wall, booted_at=booted, tick=self.story.tick)
         return loop

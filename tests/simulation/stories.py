@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from story import Story
+from story import Seen, Story
 
 from daplug_supervisor.core.commands import Command
-from daplug_supervisor.core.plan import Plan, Provider, Retry, Task
+from daplug_supervisor.core.plan import Commit, Criterion, Plan, Provider, Retry, Task
 from daplug_supervisor.core.results import Exit
 from daplug_supervisor.testing import Script
 
@@ -138,6 +138,52 @@ TWO = Story(
     {"b": [Script(math.inf), Script(1.0)], "a": [Script(2.0, Exit(-9)), Script(2.0)], "d": [Script(HOUR)]},
 )
 
+TWICE = (Criterion(run="make test"), Criterion(run="make lint"))
+ONE = (Criterion(run="make check"),)
+
+
+def agent(name: str, *needs: str, **more: object) -> Task:
+    """A task for an agent, in a directory of its own."""
+    options = {"provider": "pool", "accept": TWICE, "cwd": name, **more}
+    return Task(instructions=f"do {name}", needs=needs, **options)  # type: ignore[arg-type]
+
+
+MENDED = Story(
+    (
+        plan(
+            {
+                "a": agent("a"),
+                "b": agent("b", "a", fix_rounds=1),
+                "c": task(accept=ONE, cwd="c", retry=Retry(attempts=2, backoff=5.0)),
+                "d": agent("d", "c", accept=ONE, fix_rounds=0),
+            }
+        ),
+    ),
+    {"a": [Script(30.0), Script(5.0)], "b": [Script(2.0, Exit(1)), Script(2.0)]},
+    looks={
+        "a": [Seen(("", "code"), 10.0, "one"), Seen(("", "code"), 3.0, "two"), Seen(tree="three", lost=1)],
+        "b": [Seen(), Seen(("code",), 1.0, "x"), Seen(("code",), 1.0, "x"), Seen()],
+        "c": [Seen(("unknown",)), Seen(seconds=20.0)],
+        "d": [Seen(("late",), 20.0)],
+    },
+)
+HOME = Story(
+    (
+        plan(
+            {
+                "a": agent("a", cwd=None, worktree=True),
+                "b": agent("b", cwd=None, worktree=True, accept=ONE),
+                "c": agent("c", "a", commit=Commit(when="test -e c")),
+                "d": task("b", worktree=True, accept=ONE),
+            },
+            providers={"pool": Provider(worker="agent", parallel=3)},
+        ),
+    ),
+    {"a": [Script(10.0)], "b": [Script(9.0)]},
+    looks={"a": [Seen(seconds=5.0)], "b": [Seen(seconds=4.0)], "c": [Seen(seconds=3.0)]},
+    moved=frozenset("ab"),
+)
+
 STORIES = {
     "chain": CHAIN,
     "diamond": DIAMOND,
@@ -149,4 +195,6 @@ STORIES = {
     "edited": EDITED,
     "frail": FRAIL,
     "two": TWO,
+    "mended": MENDED,
+    "home": HOME,
 }

@@ -12,7 +12,7 @@ from daplug_supervisor.core.bundle import Command as Argv
 from daplug_supervisor.core.commands import Command
 from daplug_supervisor.core.plan import Assignment, Plan
 from daplug_supervisor.core.results import Outcome, OutcomeKind
-from daplug_supervisor.testing import Script
+from daplug_supervisor.testing import Script, Shown
 
 CODES = {
     -11: "crashed",
@@ -29,9 +29,26 @@ CODES = {
 
 
 @dataclass(frozen=True)
+class Seen:
+    """What is found when the work of an attempt is looked at.
+
+    `wrong` is how the criteria end, those not named hold; `together` how they end on top of what others have landed.
+    `tree` is what is there. The process that looks is lost `lost` times before it gets to an end.
+    """
+
+    wrong: tuple[Shown, ...] = ()
+    seconds: float = 1.0
+    tree: str = ""
+    lost: int = 0
+    together: tuple[Shown, ...] = ()
+
+
+@dataclass(frozen=True)
 class Story:
     """All that is decided before the first life.
 
+    `looks` are what the attempts at a task leave to be seen, as `scripts` are what they do; when the work of one of
+    `moved` is about to land for the first time, somebody else has moved the branch.
     `orders` are commands that a person sends through the inbox, and when; `edited` is the plan from the second life on;
     `doubts` are tasks that the person does not confirm when asked for the first time (None: nobody is asked); `tick`
     is the time that passes whenever somebody looks at a clock.
@@ -44,6 +61,13 @@ class Story:
     doubts: frozenset[str] | None = None
     parallel: int | None = None
     tick: float = 0.0
+    looks: Mapping[str, Sequence[Seen]] = field(default_factory=dict)
+    moved: frozenset[str] = frozenset()
+
+    def seen(self, task: str, number: int) -> Seen:
+        """What is found of an attempt."""
+        looks = self.looks.get(task, (Seen(),))
+        return looks[min(number, len(looks)) - 1]
 
 
 class CodeWorker:

@@ -29,10 +29,11 @@ TABLE = {
     "running": "attempt_spawned>running cancel_requested>running attempt_exited>verifying "
     "delegated>delegated task_cancelled>cancelled "
     "retry_scheduled>pending task_failed>failed task_stuck>stuck",
-    "verifying": "cancel_requested>verifying verification_started>verifying verification_passed>landing task_cancelled>cancelled "
-    "retry_scheduled>pending task_failed>failed task_stuck>stuck",
+    "verifying": "cancel_requested>verifying verification_started>verifying verification_passed>landing "
+    "task_cancelled>cancelled retry_scheduled>pending task_failed>failed task_stuck>stuck",
     "reviewing": "approved>landing rejected>pending task_cancelled>cancelled",
-    "landing": "verification_started>landing step_done>landing landed>done retry_scheduled>pending task_failed>failed task_stuck>stuck",
+    "landing": "verification_started>landing step_done>landing landed>done task_cancelled>cancelled "
+    "retry_scheduled>pending task_failed>failed task_stuck>stuck",
     "delegated": "children_done>done task_cancelled>cancelled",
     "done": "",
     "failed": "task_reset>pending",

@@ -210,9 +210,9 @@ def test_an_attempt_that_was_to_be_cancelled_is_not_tried_again(kind: OutcomeKin
     assert (story.task("a").status, story.task("a").cancelling) == (Status.CANCELLED, False)
 
 
-def test_it_is_too_late_to_cancel_what_is_landing() -> None:
+def test_what_was_cancelled_and_does_not_land_is_not_tried_again() -> None:
     story = Story(one())
     story.claim("a")
     story.record(ev.CancelRequested("a"), ev.VerificationPassed("a"))
     story.end("a", K.CONFLICT)
-    assert (story.task("a").status, story.task("a").cancelling) == (Status.PENDING, False)
+    assert (story.task("a").status, story.task("a").cancelling) == (Status.CANCELLED, False)

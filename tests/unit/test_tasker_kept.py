@@ -275,6 +275,33 @@ def test_a_failed_end_says_why(target: Path) -> None:
     )
 
 
+def test_what_is_skipped_is_no_success_and_its_last_result_stays(target: Path) -> None:
+    story = Story(session_plan(a=work()))
+    failed(story, "a", told(OutcomeKind.FAILED, "no"))
+    run = at(story, target)
+    assert tasker_home.ended(run, story.task("a")) == ""
+    written = (target / ".tasker" / "bundles" / "a-result.json").read_bytes()
+    story.record(ev.TaskReset("a"), ev.TaskSkipped("a", "not\nneeded"))
+    for _ in range(2):
+        assert tasker_home.ended(run, story.task("a")) == ""
+    assert (target / ".tasker" / "bundles" / "a-result.json").read_bytes() == written
+    assert state(target)["tasks"]["a"]["status"] == "skipped"
+    log = (target / ".tasker" / "logs" / "activity.log").read_text().splitlines()
+    assert [line.partition("orchestrator] ")[2] for line in log if "skip" in line] == [
+        "skip: r1/a: not needed"
+    ]
+
+
+def test_a_stale_result_goes_where_the_next_attempt_works(target: Path) -> None:
+    story = Story(session_plan(a=work()))
+    story.start("a")
+    stale = target / "wt" / ".tasker" / "bundles" / "a-result.json"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("of an earlier attempt")
+    assert tasker_home.begin(at(story, target), story.task("a"), str(target / "wt")) == ""
+    assert not stale.exists()
+
+
 @pytest.mark.parametrize("text", ["{", "[]", "[" * 10_000, "\xff"])
 def test_a_broken_state_is_left_as_it_is_and_told(text: str, target: Path) -> None:
     story = Story(session_plan(a=work()))

@@ -14,7 +14,11 @@ from daplug_supervisor.core import template
 from daplug_supervisor.core.template import as_text, fill, references
 from daplug_supervisor.errors import UsageError
 
-VALUES: dict[str, dict[str, Any]] = {"a": {"b": "x", "n": {"k": [1, None]}, "-odd": 1}, "a.b": {"c": "y"}, "none": {}}
+VALUES: dict[str, dict[str, Any]] = {
+    "a": {"b": "x", "n": {"k": [1, None]}, "-odd": 1},
+    "a.b": {"c": "y"},
+    "none": {},
+}
 
 
 @pytest.mark.parametrize(
