@@ -5,21 +5,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import anyio.to_thread
 import click
 from msgspec.structs import replace
 
-from daplug_supervisor.cli.output import print_harmless
 from daplug_supervisor.cli.spec_plan import pool
 from daplug_supervisor.core.machine import SATISFIED
-from daplug_supervisor.core.model import Run
 from daplug_supervisor.core.plan import Plan
 from daplug_supervisor.core.session_plan import going_on, taken
 from daplug_supervisor.core.tasker import OVER
 from daplug_supervisor.formats import tasker
 from daplug_supervisor.formats.imported import AS_DAPLUG, Imported
 from daplug_supervisor.supervisor import recovery
-from daplug_supervisor.supervisor.execution import write_execution
 from daplug_supervisor.supervisor.supervisor import Supervisor
 from daplug_supervisor.workspace.files import NAME
 
@@ -58,20 +54,12 @@ async def before(supervisor: Supervisor, plan: Plan, target: Path) -> Plan:
     ended = run is not None and run.finished_at is not None
     over = ended and run is not None and all(task.status in SATISFIED for task in run.tasks.values())
     if run is None or held or over or run.plan.origin != plan.origin:
-        if run is not None and over and not plan.tasks:
-            await _written(supervisor, run)
         return plan
     home = tasker.home(target)
     every = {name for name in (*home.tasks, *home.session.tasks) if home.status(name) in OVER}
     for event in taken(run, every):
         supervisor.record(run.id, event)
     return going_on(run, plan, every)
-
-
-async def _written(supervisor: Supervisor, run: Run) -> None:
-    """See that what is written of a run when it is over is there: it may have been killed just then."""
-    for problem in await anyio.to_thread.run_sync(write_execution, run, supervisor.mask):
-        print_harmless(f"note: {problem}")
 
 
 def nothing() -> None:

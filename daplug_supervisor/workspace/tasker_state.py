@@ -184,7 +184,10 @@ def _halt(known: Any, run: Run) -> dict[str, Any] | None:
         "running_tasks": list(run.halt.running),
     }
     found.pop("halted_at", None)
-    return found | ({"halted_at": iso(run.halt.halted_at)} if run.halt.halted_at is not None else {})
+    at = run.halt.halted_at
+    if at is None and not run.active:  # nothing is at work any more: what is left is to say so
+        at = max(run.idle_since, run.halt.requested_at)
+    return found | ({"halted_at": iso(at)} if at is not None else {})
 
 
 def _by_id(tasks: Any) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def test_a_session_killed_anywhere(place: Place, forked: Forge, proof: Proof, mo
     branch = f"daplug/run/{RUN}" if more else "main"
     number, survived = 0, 0
     while not survived:
-        number += proof.pick(3001, 97)
+        number += proof.pick(601, 97)
         afresh(place)
         [ended] = forked.run(place, Life(command, kill_at=number))
         survived += ended.code == 0
