@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Final, Literal
 
@@ -20,7 +20,14 @@ CANNOT_RUN: Final = frozenset({126, 127})
 """Exit codes of a shell that could not start a program: 127 is not found, 126 not executable (POSIX, 2.8.2)."""
 
 _MOST_NAMED = 3
-_WORD = re.compile(r"[A-Za-z0-9_./-]+")
+_BETWEEN = re.compile(r"[;|&()\n]+")
+_INTERPRETER = re.compile(r"(?:.*/)?(?:sh|bash|dash|zsh|python[0-9.]*|node|ruby|perl|make|env)")
+_IS_TEST = re.compile(
+    r"(?:^|/)(?:tests?|specs?|__tests__|e2e)/"
+    r"|(?:^|/)(?:test_[^/]*|[^/]*[._-](?:test|spec)s?\.[^/.]*|conftest\.py|Makefile|pytest\.ini|tox\.ini|noxfile\.py)$",
+    re.IGNORECASE,
+)
+"""What tests are called, in the languages that agents write most, and what says how they are run."""
 _PLACE = re.compile(
     rb"permission denied|operation not permitted|EACCES|EPERM|read-only file system|no space left on device|ENOSPC"
     rb"|api[ _-]?key|unauthori[sz]ed|credential|token (?:is )?(?:missing|expired|invalid)|\b401\b|\b403\b"
@@ -148,14 +155,19 @@ def claimed(criterion: Criterion, claims: Sequence[ClaimedCriterion]) -> str:
 
 
 def looked_at(criteria: Sequence[Criterion], files: Sequence[str]) -> tuple[str, ...]:
-    """Those of some files that the criteria themselves name, or that lie below a directory that they name."""
-    words = {
-        word.removeprefix("./").rstrip("/")
-        for criterion in criteria
-        for word in _WORD.findall(criterion.line)
-        if word.strip("./")
-    }
-    return tuple(name for name in files if any(name == word or name.startswith(f"{word}/") for word in words))
+    """Those of some files that decide what a criterion says: tests, and programs that criteria run themselves."""
+    if not criteria:
+        return ()
+    run = {name for criterion in criteria for name in _programs(criterion.line)}
+    return tuple(name for name in files if name in run or _IS_TEST.search(name))
+
+
+def _programs(line: str) -> Iterator[str]:
+    """The files that a line may run: the first word of each of its commands, or the second after an interpreter."""
+    for command in _BETWEEN.split(line):
+        words = [word for word in command.split() if not word.startswith("-")]
+        for word in words[: 2 if words and _INTERPRETER.fullmatch(words[0]) else 1]:
+            yield word.strip("'\"").removeprefix("./")
 
 
 def outside(allowed: Sequence[str], files: Sequence[str]) -> tuple[str, ...]:

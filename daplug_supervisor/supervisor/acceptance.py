@@ -157,7 +157,7 @@ def _exists(place: Place, name: str) -> bool:
 def _flags(place: Place, files: tuple[str, ...]) -> list[str]:
     """What a person should know of the work, although it may hold."""
     spec, flags = place.bundle.spec, []
-    edited = looked_at(spec.accept, files)
+    edited = looked_at(spec.accept, outside(spec.files, files) if spec.files else files)
     if edited:
         edited = place.was_there(edited)
     if edited:

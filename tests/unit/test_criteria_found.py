@@ -113,11 +113,20 @@ def test_what_is_claimed_of_a_criterion(claim: ClaimedCriterion, expected: str) 
     assert claimed(TEST, [ClaimedCriterion(), claim]) == expected
 
 
-def test_files_that_criteria_look_at() -> None:
-    criteria = [TEST, Criterion(run=("pytest", "./tests/api/")), Criterion(run="make check")]
-    files = ("tests/test_schema.py", "tests/api/test_a.py", "tests/apix.py", "src/schema.py", "check")
-    assert looked_at(criteria, files) == ("tests/test_schema.py", "tests/api/test_a.py", "check")
-    assert looked_at([Criterion(run="cd . && ls ./")], files) == ()
+def test_files_that_decide_what_criteria_say() -> None:
+    criteria = [
+        Criterion(run="grep -q a app.py && ./check.sh; bash -e tools/look"),
+        Criterion(run=("pytest", "-q")),
+    ]
+    files = (
+        "app.py", "check.sh", "tools/look", "tests/test_a.py", "src/b_test.go", "web/c.spec.ts", "Makefile",
+        "docs/latest.md", "contest.py",
+    )  # fmt: skip
+    assert looked_at(criteria, files) == (
+        "check.sh", "tools/look", "tests/test_a.py", "src/b_test.go", "web/c.spec.ts", "Makefile",
+    )  # fmt: skip
+    assert looked_at([], files) == ()
+    assert looked_at([Criterion(run=" ; ")], ("a",)) == ()
 
 
 def test_files_outside_of_what_a_task_may_change() -> None:
