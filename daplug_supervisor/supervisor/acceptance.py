@@ -90,9 +90,12 @@ async def look(desk: Desk, run: Run, task: TaskState, place: Place, held: list[G
     """Run all criteria; None if that was stopped, because the task is cancelled or the supervisor ends."""
     bundle, result = place.bundle, task.last
     claim = claim_of(result.outcome.claim if result else None)
+    files = await changed(place)
+    loose = await anyio.to_thread.run_sync(place.loose)
     seen = await looks(desk, run, task, bundle, held) if bundle.spec.accept else []
     if seen is None:
         return None
+    await anyio.to_thread.run_sync(place.tidy, loose)
     ran = []
     for number, criterion in enumerate(bundle.spec.accept):
         output = read_tail(Path(directory_of(bundle, task.checks)) / f"{number}.log", KEPT)
@@ -101,7 +104,6 @@ async def look(desk: Desk, run: Run, task: TaskState, place: Place, held: list[G
         one = finding(number, criterion, seen[number], output, said, claims)
         tail = desk.mask(output[-_TAIL:].decode("utf-8", "replace"))
         ran.append((replace(one, detail=desk.mask(one_line(one.detail))), tail))
-    files = await changed(place)
     always = await anyio.to_thread.run_sync(_files_of_result, place, claim, files)
     findings = (*(one for one, _ in ran), *always)
     verification = Verification(

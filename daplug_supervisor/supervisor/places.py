@@ -17,7 +17,7 @@ from daplug_supervisor.supervisor import differences
 from daplug_supervisor.supervisor.desk import Desk
 from daplug_supervisor.supervisor.preparation import find_worktree, make_bundle, moved
 from daplug_supervisor.workspace import git
-from daplug_supervisor.workspace.changes import changed_since
+from daplug_supervisor.workspace.changes import changed_since, remove_new, untracked
 from daplug_supervisor.workspace.worktrees import Worktree
 
 _PATIENCE = 60.0
@@ -56,6 +56,20 @@ class Place(Struct, frozen=True):
                 return changed_since(self.worktree.admin, self.worktree.path, self.worktree.base, _PATIENCE)
             return differences.since_marked(self.bundle)
         return None
+
+    def loose(self) -> frozenset[str] | None:
+        """The files in its own worktree that git neither tracks nor ignores; None if nobody can tell."""
+        with suppress(git.GitError, OSError):
+            if self.worktree is not None:
+                found = untracked(self.worktree.admin, self.worktree.path, _PATIENCE)
+                return None if found is None else frozenset(found)
+        return None
+
+    def tidy(self, before: frozenset[str] | None) -> None:
+        """Remove what criteria have made since in the attempt's own worktree (compiled files, say): nobody's work."""
+        after = None if before is None else self.loose()
+        if self.worktree is not None and before is not None and after:
+            remove_new(self.worktree.path, after - before)
 
     def was_there(self, files: tuple[str, ...]) -> tuple[str, ...]:
         """Those of some files that were there before the task began."""

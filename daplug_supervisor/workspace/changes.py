@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -79,22 +80,47 @@ def _work(place: Place, record: Record, patience: float) -> Work:
     return Work(path, place.branch, int(commits), files, tuple(uncommitted), more)
 
 
-def changed_since(admin: str, path: str, base: str, patience: float) -> tuple[str, ...]:
-    """The files of a worktree that are not as they are in a commit, new ones too; a bounded number of them.
+def changed_since(admin: str, path: str, base: str, patience: float) -> tuple[str, ...] | None:
+    """The files of a worktree that are not as they are in a commit, new ones too; None if there are too many.
 
     Raises:
         GitError: that cannot be told.
     """
-    tracked, whole = git.head(
+    data, whole = git.head(
         path, *git.within(admin, path), "diff", "--name-only", "-z", "--no-renames", "--ignore-submodules=all", base,
         "--", most=_MOST_BYTES, patience=patience,
     )  # fmt: skip
-    new, all_new = git.head(
+    tracked, all_named = _names(data, whole=whole)
+    new = untracked(admin, path, patience)
+    return tuple(sorted({*tracked, *new} - {git.TASK_FILE})) if all_named and new is not None else None
+
+
+def untracked(admin: str, path: str, patience: float) -> tuple[str, ...] | None:
+    """The files of a worktree that git neither tracks nor ignores; None if there are too many.
+
+    Raises:
+        GitError: that cannot be told.
+    """
+    data, whole = git.head(
         path, *git.within(admin, path), "ls-files", "--others", "--exclude-standard", "-z", "--",
         most=_MOST_BYTES, patience=patience,
     )  # fmt: skip
-    names = {*_names(tracked, whole=whole)[0], *_names(new, whole=all_new)[0]}
-    return tuple(sorted(names - {git.TASK_FILE}))
+    names, all_named = _names(data, whole=whole)
+    return tuple(names) if all_named else None
+
+
+def remove_new(path: str, names: Collection[str]) -> None:
+    """Remove files of a worktree, and the folders that are empty then; what cannot be removed stays."""
+    top = os.path.realpath(path)
+    for name in names:
+        file = Path(path, name)
+        if os.path.realpath(file.parent) != os.path.normpath(f"{top}/{name.rpartition('/')[0]}"):
+            continue  # by way of a link
+        with suppress(OSError):
+            file.unlink()
+        for folder in list(Path(name).parents)[:-1]:
+            with suppress(OSError):
+                Path(path, folder).rmdir()
 
 
 def uncommitted_in(admin: str, path: str, patience: float) -> tuple[list[str], bool]:

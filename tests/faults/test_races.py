@@ -34,7 +34,7 @@ def race(place: Place, forked: Forge, proof: Proof, chance: random.Random, *, af
         path.unlink()
     place.write(plan_of({"a": sh(f"{MARKING} sleep 0.12"), "b": sh(MARKING, "a")}))
     if after_a_kill:
-        forked.run(place, Life(RUN, kill_at=chance.randint(40, 150)))
+        forked.run(place, Life(RUN, kill_at=chance.randint(30, 90)))
     late = [0.0, chance.choice([0.0, chance.uniform(0, 0.02)])]
     ended = forked.run(place, *(Life(RUN, delay=delay) for delay in chance.sample(late, 2)))
     over = [one for one in ended if one.code == 0]

@@ -17,8 +17,8 @@ import anyio
 import msgspec
 
 from daplug_supervisor.core import events as ev
-from daplug_supervisor.core.plan import Loop, Plan, Provider, Retry, Task
-from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind, Result
+from daplug_supervisor.core.plan import Commit, Criterion, Loop, Plan, Provider, Retry, Task
+from daplug_supervisor.core.results import Exit, Finding, Outcome, OutcomeKind, Result
 from daplug_supervisor.core.state import Run, State
 from daplug_supervisor.journal.header import SCHEMA_VERSION
 from daplug_supervisor.journal.sqlite import SqliteJournal
@@ -58,6 +58,13 @@ PLAN = Plan(
     },
     on_failure="continue",
     timeout=86400.0,
+)
+PROVEN = Task(
+    instructions="Prove it",
+    provider="codex",
+    accept=(Criterion(run=("make", "test"), name="it works", category="runtime"),),
+    outputs=("path",),
+    commit=Commit("feat: b", ("a.py",)),
 )
 EDITED = msgspec.structs.replace(
     PLAN, tasks={**TASKS, "docs": msgspec.structs.replace(TASKS["docs"], priority=9)}
@@ -114,6 +121,19 @@ STORY: list[tuple[str, list[ev.Event]]] = [
     ("small-1", [ev.RunSubmitted(Plan("small", {"a": TASKS["split"]}, PLAN.providers), "/elsewhere")]),
     ("small-1", [ev.RunStarted(), ev.TaskAdopted("a", "was done already")]),
     ("small-1", [ev.ProviderPaused("codex", T0 + 9e4, "lunch")]),
+    ("small-1", [ev.TaskAdded("b", PROVEN), *spawned("b", 1), ev.AttemptExited("b", DONE)]),
+    (
+        "small-1",
+        [
+            ev.VerificationStarted("b", 1, 4999, 123457, "1c6f-boot"),
+            ev.VerificationPassed(
+                "b", (Finding(0, "it works", "runtime", 0, 1.5, claimed="PASS"),), ("look",)
+            ),
+            ev.StepDone("b", "merge", "daplug/run/small-1"),
+            ev.Landed("b", "c0ffee", ("a.py",)),
+            ev.HookRan("post_task", "b", 3, "exit code 3"),
+        ],
+    ),
     ("", [ev.JournalRepaired("damaged-20261121T012203Z", ((7, 9), (12, 12)), (14,))]),
     (UNREACHED, [ev.Approved("a", "me"), ev.Rejected("a", "not like this", "me")]),
 ]

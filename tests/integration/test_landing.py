@@ -203,3 +203,16 @@ def test_nothing_lands_on_a_branch_that_somebody_works_on(place: Place) -> None:
     git(place.target, "worktree", "remove", "../review")
     assert place.run("run", "plan.json").code == 0
     assert landed(place) == ["a: a", "b: b"]
+
+
+def test_what_criteria_leave_behind_does_not_land(place: Place) -> None:
+    leaves = (
+        "mkdir -p cache/deep && echo x > cache/deep/x && echo y > y.pyc && ln -s / link && echo more >> f"
+    )
+    fails_first = f"{leaves}; test -f a.txt && test -f {place.target}/again"
+    line = f"echo a > a.txt; test -e {place.target}/once && touch {place.target}/again; touch {place.target}/once"
+    assert run(place, plan_of({"a": own(line, accept=(Criterion(run=fails_first),))})) == 0
+    assert len(place.events(ev.RetryScheduled)) == 1
+    assert git(place.target, "diff", "--name-only", f"main..{BRANCH}").splitlines() == ["a.txt", "f"]
+    left = sorted(path.name for path in (place.target / ".worktrees" / "p-1-a").iterdir())
+    assert left == [".git", "a.txt", "f"]
