@@ -56,6 +56,7 @@ async def land(desk: Desk, run: Run, task: TaskState) -> None:
     assert result is not None, "only what has ended lands"  # noqa: S101
     async with desk.queue(run.id):
         try:
+            await desk.settle()  # nobody acts on a verification before it is durable
             await _land(desk, run, task, held)
         except (_RefusedError, UnpreparedError) as error:
             told = replace(error.outcome, claim=result.outcome.claim, usage=result.outcome.usage)
@@ -107,7 +108,7 @@ async def _land(desk: Desk, run: Run, task: TaskState, held: list[Gate]) -> None
 async def _step(
     desk: Desk, run: Run, task: TaskState, place: Place, step: ev.Step, do: partial[str | None]
 ) -> None:
-    """Do a step, and record it; one that has nothing to do is none. What went on before is durable by then."""
+    """Do a step, and record it; one that has nothing to do is none."""
     detail = await _patient(desk, place, do)
     if detail is not None:
         desk.record(run.id, ev.StepDone(task.id, step, desk.mask(detail)))
