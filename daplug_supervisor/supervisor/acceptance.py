@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.acceptance import (
     ALWAYS,
+    Look,
     Verification,
     claimed,
     finding,
@@ -23,7 +24,7 @@ from daplug_supervisor.core.acceptance import (
     summary,
 )
 from daplug_supervisor.core.claims import Claim, claim_of
-from daplug_supervisor.core.results import Finding, OutcomeKind, Result
+from daplug_supervisor.core.results import Finding, Outcome, OutcomeKind, Result
 from daplug_supervisor.core.retry import after_attempt
 from daplug_supervisor.core.state import Run, TaskState
 from daplug_supervisor.ports import Gate
@@ -45,8 +46,7 @@ _SHOWN = 5
 
 async def verify(desk: Desk, run: Run, task: TaskState) -> None:
     """Look at what an attempt that claims success has left, and record what follows from that."""
-    spec, result = run.spec(task.id), task.last
-    assert result is not None, "only what has ended is verified"  # noqa: S101
+    spec = run.spec(task.id)
     if not spec.accept and not spec.wants_result:
         desk.record(run.id, ev.VerificationPassed(task.id))
         return
@@ -60,9 +60,7 @@ async def verify(desk: Desk, run: Run, task: TaskState) -> None:
         elif found is not None:
             desk.record(run.id, ev.VerificationPassed(task.id, found.findings, found.flags))
     except UnpreparedError as error:
-        give_back(
-            desk, run, task, replace(result, outcome=replace(error.outcome, claim=result.outcome.claim))
-        )
+        give_up(desk, run, task, error.outcome)
     finally:
         release(desk, held)  # what was found is recorded: the next to use these comes after it
 
@@ -86,16 +84,25 @@ async def found_place(desk: Desk, run: Run, task: TaskState) -> Place:
             await room(desk, f"{run.id}/{task.id}", error)
 
 
+async def _seen(desk: Desk, run: Run, task: TaskState, place: Place, held: list[Gate]) -> list[Look] | None:
+    """How each criterion ended, and the place as it was before; None if they were stopped."""
+    if not place.bundle.spec.accept:
+        return []
+    loose = await anyio.to_thread.run_sync(place.loose)
+    seen = await looks(desk, run, task, place.bundle, held)
+    if seen is not None:
+        await anyio.to_thread.run_sync(place.tidy, loose)
+    return seen
+
+
 async def look(desk: Desk, run: Run, task: TaskState, place: Place, held: list[Gate]) -> Verification | None:
     """Run all criteria; None if that was stopped, because the task is cancelled or the supervisor ends."""
     bundle, result = place.bundle, task.last
     claim = claim_of(result.outcome.claim if result else None)
     files = await changed(place)
-    loose = await anyio.to_thread.run_sync(place.loose)
-    seen = await looks(desk, run, task, bundle, held) if bundle.spec.accept else []
+    seen = await _seen(desk, run, task, place, held)
     if seen is None:
         return None
-    await anyio.to_thread.run_sync(place.tidy, loose)
     ran = []
     for number, criterion in enumerate(bundle.spec.accept):
         output = read_tail(Path(directory_of(bundle, task.checks)) / f"{number}.log", KEPT)
@@ -124,6 +131,14 @@ def refuse(desk: Desk, run: Run, task: TaskState, found: Verification) -> None:
     detail = one_line(summary(found.findings))
     outcome = replace(result.outcome, kind=OutcomeKind.VERIFY_FAILED, detail=detail)
     give_back(desk, run, task, Result(outcome, result.exit, found.findings, found.tree, found.flags))
+
+
+def give_up(desk: Desk, run: Run, task: TaskState, outcome: Outcome) -> None:
+    """It came to something else than success; what its attempt said and cost stays known."""
+    result = task.last
+    assert result is not None, "only what has ended is verified"  # noqa: S101
+    told = replace(outcome, claim=result.outcome.claim, usage=result.outcome.usage)
+    give_back(desk, run, task, replace(result, outcome=told))
 
 
 def give_back(desk: Desk, run: Run, task: TaskState, result: Result) -> None:

@@ -25,7 +25,7 @@ from daplug_supervisor.core.tasker import DIRECTORY
 from daplug_supervisor.errors import SupervisorError
 from daplug_supervisor.ports import Gate
 from daplug_supervisor.supervisor import differences, origins
-from daplug_supervisor.supervisor.acceptance import found_place, give_back, look, refuse, release
+from daplug_supervisor.supervisor.acceptance import found_place, give_up, look, refuse, release
 from daplug_supervisor.supervisor.desk import Desk
 from daplug_supervisor.supervisor.looks import looks, room
 from daplug_supervisor.supervisor.places import Place, changed, own
@@ -52,15 +52,12 @@ async def land(desk: Desk, run: Run, task: TaskState) -> None:
         desk.record(run.id, ev.Landed(task.id))
         return
     held: list[Gate] = []
-    result = task.last
-    assert result is not None, "only what has ended lands"  # noqa: S101
     async with desk.queue(run.id):
         try:
             await desk.settle()  # nobody acts on a verification before it is durable
             await _land(desk, run, task, held)
         except (_RefusedError, UnpreparedError) as error:
-            told = replace(error.outcome, claim=result.outcome.claim, usage=result.outcome.usage)
-            give_back(desk, run, task, replace(result, outcome=told))
+            give_up(desk, run, task, error.outcome)
         finally:
             release(desk, held)
 
@@ -74,15 +71,15 @@ def _anything(run: Run, task: TaskState) -> bool:
 
 async def _land(desk: Desk, run: Run, task: TaskState, held: list[Gate]) -> None:
     place = await found_place(desk, run, task)
-    last = task.last
-    claim = claim_of(last.outcome.claim if last else None)
-    spec, files = place.bundle.spec, own(place, claim, await changed(place) or ())
-    joined = None
+    spec, joined = place.bundle.spec, None
     if place.worktree is not None and spec.land:
         joined = await _joined(desk, run, task, place, held)
         if joined is None:
             return
         files = joined.files
+    else:
+        last = task.last
+        files = own(place, claim_of(last.outcome.claim if last else None), await changed(place) or ())
     await _step(desk, run, task, place, "context", partial(origins.save_context, run, task))
     await _step(desk, run, task, place, "checkbox", partial(origins.tick_boxes, run, task))
     commit = ""

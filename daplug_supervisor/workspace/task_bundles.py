@@ -228,39 +228,36 @@ def result_info(path: Path) -> ResultInfo:
 
 
 def _of_result(path: Path, found: TaskResult) -> ResultInfo:
-    rows = found.verification.criteria
-    return ResultInfo(
-        str(path),
-        found.task_id,
-        found.name,
-        found.status,
-        found.verification.verdict,
-        len(rows),
-        sum(one.status == "PASS" for one in rows),
-        found.files.created,
-        found.files.modified,
-        found.error.category if found.error else "",
-        found.error.message if found.error else "",
-        found.error.retryable if found.error else None,
-        found.notes,
-    )
+    verdict, rows = found.verification.verdict, found.verification.criteria
+    passed = sum(one.status == "PASS" for one in rows)
+    return _info(path, (found.task_id, found.name), verdict, (len(rows), passed), found)
 
 
 def _of_claim(path: Path, found: claims.Claim) -> ResultInfo:
     rows = found.acceptance_criteria
+    passed = sum(one.status == "PASS" for one in rows)
+    return _info(path, ("", ""), "claimed only", (len(rows), passed), found)
+
+
+def _info(
+    path: Path,
+    task: tuple[str, str],
+    verdict: str,
+    criteria: tuple[int, int],
+    found: TaskResult | claims.Claim,
+) -> ResultInfo:
+    error = found.error
     return ResultInfo(
         str(path),
-        "",
-        "",
+        *task,
         found.status,
-        "claimed only",
-        len(rows),
-        sum(one.status == "PASS" for one in rows),
+        verdict,
+        *criteria,
         found.files.created,
         found.files.modified,
-        found.error.category if found.error else "",
-        found.error.message if found.error else "",
-        found.error.retryable if found.error else None,
+        error.category if error else "",
+        error.message if error else "",
+        error.retryable if error else None,
         found.notes,
     )
 

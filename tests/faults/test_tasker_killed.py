@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from cli import Place, opened, until
+from cli import Place, opened
 from forked import Forge, Life, forge
 from promises import Proof
 from repositories import git
@@ -32,10 +31,7 @@ def forked() -> Iterator[Forge]:
 
 def afresh(place: Place) -> None:
     """Begin with nothing done."""
-    until(lambda: not place.processes(), "no process left", 10)
-    for folder in (place.target, place.home):
-        shutil.rmtree(folder)
-        folder.mkdir()
+    place.emptied()
     prepare(place, STORY, THREE)
 
 

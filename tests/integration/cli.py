@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -173,6 +174,13 @@ class Place:
     def processes(self, *, attempts: bool = False) -> list[int]:
         """The processes that began here; only those of attempts if asked for."""
         return list(_marked(f"{PLACE}={self.name}", attempts=attempts))
+
+    def emptied(self) -> None:
+        """Have nothing here any more, once all that began here has ended."""
+        until(lambda: not self.processes(), "no process left", 10)
+        for folder in (self.target, self.home):
+            shutil.rmtree(folder)
+            folder.mkdir()
 
     def nothing_left(self) -> None:
         """Check that no agent is left, nor, a moment later, any launcher or shim."""
