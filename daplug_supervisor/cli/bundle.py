@@ -11,7 +11,7 @@ from msgspec import Struct
 from daplug_supervisor.cli import options
 from daplug_supervisor.cli.output import mask, print_data, print_harmless, width
 from daplug_supervisor.cli.reading import load_run
-from daplug_supervisor.core.commands import find_task
+from daplug_supervisor.core.lookup import find_task
 from daplug_supervisor.core.model import Run, TaskState
 from daplug_supervisor.core.task_bundle import Integrity
 from daplug_supervisor.core.tasker import DIRECTORY, OVER

@@ -34,9 +34,10 @@ def tell(
     """
     directory.require()
     # Words of a command line may be no text at all, and the journal holds only text.
-    words = {"run": run, "task": task, "provider": provider, "reason": reason}
-    told = {name: word.encode("utf-8", "backslashreplace").decode() for name, word in words.items()}
-    command = Command(secrets.token_hex(8), verb, **told, seconds=seconds, force=force)
+    run, task, provider, reason = (
+        word.encode("utf-8", "backslashreplace").decode() for word in (run, task, provider, reason)
+    )
+    command = Command(secrets.token_hex(8), verb, run, task, provider, seconds, reason, force)
     answer = _ask(directory, command) if directory.holder() is not None else None
     if answer is None:
         answer = anyio.run(carry_out, directory, command)

@@ -15,7 +15,8 @@ from daplug_supervisor.cli.inspect import now, wait_for_change
 from daplug_supervisor.cli.output import mask, print_data, width
 from daplug_supervisor.cli.reading import load_run
 from daplug_supervisor.cli.result import complete, fail
-from daplug_supervisor.core.commands import Verb, find_task
+from daplug_supervisor.core.commands import Verb
+from daplug_supervisor.core.lookup import find_task
 from daplug_supervisor.core.machine import ACTIVE, Status
 from daplug_supervisor.core.secrets import Lines
 from daplug_supervisor.core.state import Run

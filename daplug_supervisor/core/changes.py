@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from daplug_supervisor.core.graph import cycle
 from daplug_supervisor.core.plan import DURATION_FIELDS, Plan, Task
+from daplug_supervisor.core.queues import waits
 from daplug_supervisor.errors import PlanError, Problem
 
 _SHORT = 40
@@ -56,7 +57,8 @@ def _kept(old: Plan, new: Plan, begun: set[str]) -> dict[str, str]:
             kept[name] = "it has started"
     while left:
         name = left.pop()
-        for other in old.tasks[name].needs:
+        spec = old.tasks[name]
+        for other in (*spec.needs, *((spec.parent,) if spec.parent is not None else ())):
             if other not in new.tasks and other not in kept:
                 kept[other] = (
                     f"started task {name} needs it" if name in begun else f"{name}, which is kept, needs it"
@@ -82,7 +84,7 @@ def _providers_kept(old: Plan, new: Plan, tasks: list[Task]) -> list[str]:
 
 def _refuse(plan: Plan, kept: dict[str, str]) -> None:
     remedy = "retry the started tasks first so that they follow the new plan, or begin a fresh run"
-    circle = cycle({name: spec.needs for name, spec in plan.tasks.items()})
+    circle = cycle(waits(plan))
     if circle:
         told = " needs ".join(circle)
         raise PlanError(
@@ -102,7 +104,7 @@ def _refuse(plan: Plan, kept: dict[str, str]) -> None:
 
 
 def _plan_lines(old: Plan, new: Plan) -> Iterator[str]:
-    different = [text for name, text in _differences(old, new) if name not in ("tasks", "providers")]
+    different = [text for name, text in differences(old, new) if name not in ("tasks", "providers")]
     if different:
         yield f"plan: {', '.join(different)}"
 
@@ -112,7 +114,7 @@ def _provider_lines(old: Plan, new: Plan, kept: list[str]) -> Iterator[str]:
         if name not in old.providers:
             yield f"provider {name}: added"
         else:
-            different = [text for _, text in _differences(old.providers[name], provider)]
+            different = [text for _, text in differences(old.providers[name], provider)]
             if different:
                 yield f"provider {name}: {', '.join(different)}"
     for name in old.providers:
@@ -127,7 +129,7 @@ def _task_lines(old: Plan, new: Plan, begun: set[str], kept: dict[str, str]) -> 
         if name not in old.tasks:
             yield f"task {name}: added"
         elif spec != old.tasks[name]:
-            different = ", ".join(text for _, text in _differences(old.tasks[name], spec))
+            different = ", ".join(text for _, text in differences(old.tasks[name], spec))
             kept_as_it_was = "changed, but it has started: kept as it was (retry it to use the new plan)"
             yield f"task {name}: {kept_as_it_was if name in begun else different}"
     for name in old.tasks:
@@ -137,14 +139,14 @@ def _task_lines(old: Plan, new: Plan, begun: set[str], kept: dict[str, str]) -> 
             yield f"task {name}: removed"
 
 
-def _differences(old: Struct, new: Struct) -> Iterator[tuple[str, str]]:
+def differences(old: Struct, new: Struct) -> Iterator[tuple[str, str]]:
     """The fields that differ, each with its words: ``timeout 60s -> 120s``."""
     for name in old.__struct_fields__:
         before, after = getattr(old, name), getattr(new, name)
         if before == after:
             continue
         if isinstance(before, Struct) and isinstance(after, Struct):
-            for inner, text in _differences(before, after):
+            for inner, text in differences(before, after):
                 yield f"{name}.{inner}", f"{name}.{text}"
         elif name in _NOT_SHOWN or max(len(_shown(name, before)), len(_shown(name, after))) > _SHORT:
             yield name, f"{name} changed"

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
 from daplug_supervisor.core import events as ev
+from daplug_supervisor.core.lookup import find_provider, find_task
 from daplug_supervisor.core.machine import Status
+from daplug_supervisor.core.new_tasks import Known, NewTask
 from daplug_supervisor.core.queues import sharing
 from daplug_supervisor.core.results import RETRYABLE
-from daplug_supervisor.core.state import Pool, Run, TaskState
+from daplug_supervisor.core.state import Run, TaskState
+from daplug_supervisor.core.surgery import Edit, create, delegate, remove, split, update
 from daplug_supervisor.errors import NotPossibleError
 
-Verb = Literal["halt", "resume", "retry", "skip", "cancel", "pause_provider", "resume_provider"]
+Verb = Literal[
+    "halt", "resume", "retry", "skip", "cancel", "pause_provider", "resume_provider", "create", "update", "delegate",
+    "remove", "split", "approve", "reject", "answer",
+]  # fmt: skip
+
+_NOTHING: Final = Known()
+
+FOR_AGENTS: Final = frozenset({"create", "update", "delegate"})
+"""What a task may have done by itself; all else is for people."""
 
 
 class Command(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A command, as it lies in the inbox. `id` is the sender's; the same id twice is answered once.
 
-    `seconds` is for how long to pause a provider; None until it is resumed.
+    `seconds` is for how long to pause a provider; None until it is resumed. `new` are the tasks to create, `edit` is
+    what is to be different about `task`. `reason` is what a person says. `sender` is the task on whose behalf it comes
+    ('' for a person): who reads it from an agent writes that there, whatever the agent has written.
     """
 
     id: str
@@ -31,52 +44,59 @@ class Command(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
     seconds: Annotated[float, Meta(gt=0, le=366 * 86400)] | None = None
     reason: str = ""
     force: bool = False
+    new: tuple[NewTask, ...] = ()
+    edit: Edit | None = None
+    sender: str = ""
 
 
-def events_of(run: Run, command: Command, now: float) -> list[ev.Event]:
+def events_of(run: Run, command: Command, now: float, known: Known = _NOTHING) -> list[ev.Event]:
     """The events that carry a command out, at a time (UTC, seconds).
 
     Raises:
         NotPossibleError: it cannot be done now; the message says why.
     """
+    if command.sender:
+        _refuse_sender(run, command)
+    surgery = _surgery(run, command, known)
+    if surgery is not None:
+        return surgery
     if command.verb == "halt":
         return [_halt(run, command)]
     if command.verb == "resume":
         return [ev.Resumed("command")]
     if command.verb in ("pause_provider", "resume_provider"):
         return _provider(run, command, now)
-    task = find_task(run, command.task)
-    if command.verb == "retry":
-        return _retry(task, command)
-    if command.verb == "skip":
-        return _skip(task, command)
-    return [_cancel(task, command)]
+    return _DECISIONS[command.verb](find_task(run, command.task), command)
 
 
-def find_task(run: Run, name: str) -> TaskState:
-    """The task of that id.
-
-    Raises:
-        NotPossibleError: there is none; the message names the nearest.
-    """
-    task = run.tasks.get(name)
-    if task is None:
-        near = get_close_matches(name, run.tasks, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise NotPossibleError(f"run {run.id} has no task {name!r}{hint}")
-    return task
+def _refuse_sender(run: Run, command: Command) -> None:
+    """Agents may have done what concerns their own work, while they are at it."""
+    if command.verb not in FOR_AGENTS:
+        raise NotPossibleError(
+            f"an agent cannot {command.verb.replace('_', ' ')} anything: that is for people"
+        )
+    status = find_task(run, command.sender).status
+    if status is not Status.RUNNING:
+        raise NotPossibleError(f"task {command.sender} is {status}, and has nothing to say any more")
 
 
-def find_provider(run: Run, name: str) -> Pool:
-    """The pool of that name.
-
-    Raises:
-        NotPossibleError: there is none; the message names those that there are.
-    """
-    pool = run.pools.get(name)
-    if pool is None:
-        raise NotPossibleError(f"run {run.id} has no provider {name!r}; it has {', '.join(run.pools)}")
-    return pool
+def _surgery(run: Run, command: Command, known: Known) -> list[ev.Event] | None:
+    """The events of what changes the plan; None if the command does not."""
+    sender = command.sender
+    match command.verb:
+        case "create":
+            if len(command.new) != 1:
+                raise NotPossibleError("create makes one task: say which")
+            return create(run, command.new[0], sender, known)
+        case "update":
+            return update(run, command.task, command.edit or Edit(), sender, known)
+        case "delegate":
+            return delegate(run, command.task, sender)
+        case "remove":
+            return remove(run, command.task, command.reason, rewire=command.force)
+        case "split":
+            return split(run, command.task, command.new, known)
+    return None
 
 
 def _provider(run: Run, command: Command, now: float) -> list[ev.Event]:
@@ -102,8 +122,28 @@ def _halt(run: Run, command: Command) -> ev.Event:
     return ev.HaltRequested(command.reason or "asked to halt", "command", run.at_work)
 
 
+def _review(task: TaskState, command: Command) -> list[ev.Event]:
+    if task.status is not Status.REVIEWING:
+        raise NotPossibleError(
+            f"task {task.id} is {task.status}: only what waits for review can be {command.verb}ed"
+        )
+    if command.verb == "approve":
+        return [ev.Approved(task.id, remark=command.reason)]
+    if not command.reason.strip():
+        raise NotPossibleError("say what is to be different: --remark reaches the next attempt")
+    return [ev.Rejected(task.id, command.reason)]
+
+
+def _answer(task: TaskState, command: Command) -> list[ev.Event]:
+    if task.status is not Status.STUCK:
+        raise NotPossibleError(f"task {task.id} is {task.status}: only a stuck task waits for an answer")
+    if not command.reason.strip():
+        raise NotPossibleError("the answer is empty: say what the next attempt is to know")
+    return [ev.TaskAnswered(task.id, command.reason)]
+
+
 def _retry(task: TaskState, command: Command) -> list[ev.Event]:
-    if task.status not in (Status.FAILED, Status.STUCK, Status.CANCELLED, Status.SKIPPED):
+    if task.status not in (Status.FAILED, Status.STUCK, Status.CANCELLED, Status.SKIPPED, Status.DELEGATED):
         raise NotPossibleError(
             f"task {task.id} is {task.status}: only an ended task that is not done can be retried"
         )
@@ -119,16 +159,27 @@ def _retry(task: TaskState, command: Command) -> list[ev.Event]:
 def _skip(task: TaskState, command: Command) -> list[ev.Event]:
     if task.status is Status.PENDING:
         return [ev.TaskSkipped(task.id, command.reason)]
-    if task.status in (Status.FAILED, Status.STUCK, Status.CANCELLED):
+    if task.status in (Status.FAILED, Status.STUCK, Status.CANCELLED, Status.DELEGATED):
         return [ev.TaskReset(task.id), ev.TaskSkipped(task.id, command.reason)]
     raise NotPossibleError(f"task {task.id} is {task.status}: it cannot be skipped")
 
 
-def _cancel(task: TaskState, command: Command) -> ev.Event:
+def _cancel(task: TaskState, command: Command) -> list[ev.Event]:
     if task.status in (Status.RUNNING, Status.VERIFYING):
         if task.cancelling:
             raise NotPossibleError(f"task {task.id} is being cancelled already")
-        return ev.CancelRequested(task.id, command.reason)
+        return [ev.CancelRequested(task.id, command.reason)]
     if task.status in (Status.PENDING, Status.REVIEWING, Status.DELEGATED):
-        return ev.TaskCancelled(task.id, command.reason)
+        return [ev.TaskCancelled(task.id, command.reason)]
     raise NotPossibleError(f"task {task.id} is {task.status}: there is nothing to cancel")
+
+
+_DECISIONS: Final[dict[str, Callable[[TaskState, Command], list[ev.Event]]]] = {
+    "retry": _retry,
+    "skip": _skip,
+    "cancel": _cancel,
+    "approve": _review,
+    "reject": _review,
+    "answer": _answer,
+}
+"""What a person decides about one task."""

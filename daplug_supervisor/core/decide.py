@@ -25,6 +25,12 @@ class Start(Struct, frozen=True):
     provider: str
 
 
+class Complete(Struct, frozen=True):
+    """All children of the delegated `task` are done: look at what they came to."""
+
+    task: str
+
+
 class RequestHalt(Struct, frozen=True):
     """Start nothing more in this run."""
 
@@ -40,7 +46,7 @@ class Finish(Struct, frozen=True):
     """Nothing more can happen in this run by itself."""
 
 
-Decision = Start | RequestHalt | ConfirmHalt | Finish
+Decision = Start | Complete | RequestHalt | ConfirmHalt | Finish
 
 
 def decide(run: Run, now: float) -> Decision | None:
@@ -53,12 +59,21 @@ def decide(run: Run, now: float) -> Decision | None:
     halt = _halt(run, busy, now)
     if halt is not None:
         return halt
-    if not busy and not run.active:
+    if not (busy or run.active or run.whole):
         return Finish()
     narrow = run.parallel is not None and run.active >= run.parallel
     if narrow or last_places(run.plan.budget, run.spent, run.active):
         return None
-    return _start(run, busy, now)
+    return _complete(run) or _start(run, busy, now)
+
+
+def _complete(run: Run) -> Complete | None:
+    """A delegated task that can be looked at: that takes a slot of its provider, but asks nothing of that."""
+    for name in run.whole:
+        pool = run.pools[run.tasks[name].provider]
+        if pool.running < pool.limit:
+            return Complete(name)
+    return None
 
 
 def _still(run: Run, halt: Halt) -> int:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 from msgspec import Struct
 
-from daplug_supervisor.core.plan import Plan, Task
+from daplug_supervisor.core.plan import Plan, Provider, Task, Trouble
 from daplug_supervisor.core.results import Finding, Outcome, OutcomeKind, Result
 
 HaltedBy = Literal["stop_file", "command", "signal", "failure", "timeout", "provider", "caller", "budget"]
@@ -98,10 +98,27 @@ class PlanChanged(Event, frozen=True):
 
 
 class TaskAdded(Event, frozen=True):
-    """A task was added to a run."""
+    """A task was added to a run, and its `provider` if the plan had none of that name."""
 
     id: str
     spec: Task
+    provider: Provider | None = None
+
+
+class TaskChanged(Event, frozen=True):
+    """A task that has no slot was given another form; what it has done already stays. `summary` says what is new."""
+
+    id: str
+    spec: Task
+    summary: str = ""
+    provider: Provider | None = None
+
+
+class TaskRemoved(Event, frozen=True):
+    """A task that has no slot was taken out of a run; its children go on without it."""
+
+    id: str
+    reason: str = ""
 
 
 class RunStarted(Event, frozen=True):
@@ -171,6 +188,14 @@ class HookRan(Event, frozen=True):
     hook: Literal["post_task", "post_run"]
     of: str = ""
     code: int | None = None
+    detail: str = ""
+
+
+class Notified(Event, frozen=True):
+    """A person was told of something, once for each episode; `key` names the episode, `detail` what did not work."""
+
+    trouble: Trouble
+    key: str
     detail: str = ""
 
 
@@ -293,24 +318,57 @@ class TaskAdopted(TaskEvent, frozen=True):
     reason: str = ""
 
 
+class DelegationRequested(TaskEvent, frozen=True):
+    """A running task hands its work to its children: its agent is to be ended, and its slot freed."""
+
+
 class Delegated(TaskEvent, frozen=True):
-    """The task waits for its children and needs no slot."""
+    """The task waits for its children and needs no slot.
+
+    `result` is how its attempt ended (None: it had no slot). `kept` is the ref under which its unfinished work is.
+    """
+
+    result: Result | None = None
+    kept: str = ""
 
 
 class ChildrenDone(TaskEvent, frozen=True):
-    """All children of a delegated task are done."""
+    """All children of a delegated task are done: what they came to is looked at, as that of an attempt is.
+
+    `number`, `token` and `provider` are as in `AttemptStarted`; `result` says of all of them what one says of itself.
+    """
+
+    number: int
+    token: str
+    provider: str
+    result: Result
+
+
+class ReviewRequested(TaskEvent, frozen=True):
+    """All that the plan asks as proof was found true, and now a person looks at the work before it lands."""
+
+    findings: tuple[Finding, ...] = ()
+    flags: tuple[str, ...] = ()
 
 
 class Approved(TaskEvent, frozen=True):
     """A person accepts the work."""
 
     by: str = ""
+    remark: str = ""
 
 
 class Rejected(TaskEvent, frozen=True):
     """A person wants it done again; the remark reaches the next attempt."""
 
     remark: str
+    by: str = ""
+
+
+class TaskAnswered(TaskEvent, frozen=True):
+    """A person answers what the agent of a stuck task asked; the answer reaches the next attempt."""
+
+    answer: str
     by: str = ""
 
 
@@ -322,6 +380,8 @@ AnyEvent = (
     | RunSubmitted
     | PlanChanged
     | TaskAdded
+    | TaskChanged
+    | TaskRemoved
     | RunStarted
     | HaltRequested
     | Halted
@@ -331,6 +391,7 @@ AnyEvent = (
     | ProviderPaused
     | ProviderResumed
     | HookRan
+    | Notified
     | RunFinished
     | AttemptStarted
     | AttemptSpawned
@@ -347,10 +408,13 @@ AnyEvent = (
     | TaskSkipped
     | TaskReset
     | TaskAdopted
+    | DelegationRequested
     | Delegated
     | ChildrenDone
+    | ReviewRequested
     | Approved
     | Rejected
+    | TaskAnswered
 )
 
 KINDS: dict[str, type[Event]] = {
@@ -359,8 +423,8 @@ KINDS: dict[str, type[Event]] = {
 
 
 MARKS: tuple[type[Event], ...] = (
-    RunSubmitted, RunStarted, RunFinished, PlanChanged, TaskAdded, TaskReset, TaskSkipped, TaskAdopted, ChildrenDone,
-    Approved,
+    RunSubmitted, RunStarted, RunFinished, PlanChanged, TaskAdded, TaskChanged, TaskRemoved, TaskReset, TaskSkipped,
+    TaskAdopted, ChildrenDone, Approved, Rejected, TaskAnswered,
 )  # fmt: skip
 """What begins, ends or reopens a run: a run whose latest mark is not RunFinished is unfinished."""
 

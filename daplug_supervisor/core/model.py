@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from msgspec import Struct, field
 
 from daplug_supervisor.core import events as ev
@@ -73,6 +75,15 @@ class Past(Struct, frozen=True):
     result: Result
 
 
+class Remark(Struct, frozen=True):
+    """What a person said of a task: why its work was rejected, or the answer to its agent's question."""
+
+    of: Literal["rejection", "answer"]
+    text: str
+    by: str = ""
+    question: str = ""
+
+
 class TaskState(Struct):
     """What is known of a task.
 
@@ -81,8 +92,10 @@ class TaskState(Struct):
     good; `rerouted`: for its own outcome, which is done once. `fixes` counts how often its work went back with what
     was found wrong (`last_fix`: the one time after all rounds is used up), `conflicts` how often because it could not
     be merged. `findings` and `flags` are the latest, `check` is who looks at it now (`checks` counts these of one
-    attempt). `steps` are those of bringing it
-    home that are done, with what the event says; `commit` and `files` are what came home.
+    attempt). `steps` are those of bringing it home that are done, with what the event says; `commit` and `files` are
+    what came home. `children` are its parts, `open` counts those that are neither done nor skipped; `delegating`: it
+    is to be ended and to wait for them; `kept` is the ref with what it had done by then. `stage` is its level in the
+    graph of needs, from 0. `remarks` are what people said of it.
     """
 
     id: str
@@ -111,6 +124,12 @@ class TaskState(Struct):
     steps: dict[str, str] = field(default_factory=dict)
     commit: str = ""
     files: tuple[str, ...] = ()
+    children: list[str] = field(default_factory=list)
+    open: int = 0
+    delegating: bool = False
+    kept: str = ""
+    remarks: tuple[Remark, ...] = ()
+    stage: int = 0
     cancelling: bool = False
     reason: str = ""
     remedy: str = ""
@@ -214,7 +233,9 @@ class Halt(Struct, frozen=True):
 class Run(Struct):
     """One execution of a plan. `counts` has a number for each status, `after` the dependents of each task.
 
-    `hooks` are those that ran: which, and after which task.
+    `hooks` are those that ran: which, and after which task; `notified` has the episodes that a person was told of.
+    `whole` are the delegated tasks of which all children are done. `edited` has what was changed while it runs: for
+    each such task its form in the plan as it was submitted, None where there was none.
     `waited`: for how long nothing was at work since the latest start, but for the wait that has lasted since
     `idle_since` (0.0: something is at work). `spent` is what all its attempts cost. `boot` and `booted` say what its
     times are measured by (`events.RunStarted`), `last_at` is its last event's.
@@ -239,6 +260,9 @@ class Run(Struct):
     spent: Spent = field(default_factory=Spent)
     answered: set[str] = field(default_factory=set)
     hooks: dict[tuple[str, str], ev.HookRan] = field(default_factory=dict)
+    notified: dict[str, ev.Notified] = field(default_factory=dict)
+    whole: dict[str, None] = field(default_factory=dict)
+    edited: dict[str, Task | None] = field(default_factory=dict)
     halt: Halt | None = None
     finished_at: float | None = None
     boot: str = ""

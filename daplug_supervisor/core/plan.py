@@ -47,6 +47,10 @@ VariableName = Annotated[
 ]
 Count = Annotated[int, Meta(ge=1, le=10_000)]
 OnConflict = Literal["error", "reuse", "increment", "remove"]
+Review = Literal["human"]
+Trouble = Literal["needs_person", "finished", "halted", "limited", "over_budget"]
+"""What a person may be told of, each once an episode."""
+
 Category = Literal["functional", "static", "runtime"]
 """What a criterion looks at: what the work does, how it is written, how it runs."""
 
@@ -160,6 +164,25 @@ class Hooks(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
     timeout: Seconds = 60.0
 
 
+class Notify(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How people are told that a run needs them, or is over: by a command of theirs, a webhook, their desktop.
+
+    `command` is run without a shell, with the words in its environment and as JSON on its standard input; `webhook`
+    gets the JSON by POST. `on` is what they are told of.
+    """
+
+    command: Annotated[tuple[str, ...], Meta(min_length=1)] | None = None
+    webhook: Annotated[str, Meta(pattern=r"^https?://[^\s\x00-\x1f]+$")] | None = None
+    desktop: bool = False
+    on: tuple[Trouble, ...] = ("needs_person", "finished", "halted", "limited", "over_budget")
+    timeout: Seconds = 30.0
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody is told."""
+        return bool(self.command or self.webhook or self.desktop)
+
+
 class Origin(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The foreign plan that a plan was made of, and which is kept up to date as the run goes on.
 
@@ -198,7 +221,9 @@ class Task(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     ready before each attempt begins its work. `accept` is what has to hold in the end. `inputs` are handed to it, and
     may name what earlier tasks hand on; `outputs` are what it hands on itself, in a result, which `result` asks for.
     `files` are those that it may change. `land`: whether the work in its own worktree goes to the run's branch;
-    `rollback`: whether its files in a shared checkout are put back when it fails.
+    `rollback`: whether its files in a shared checkout are put back when it fails. `parent` is the task of which this
+    one is a part; `delegate`: how deep it may divide its work among tasks that it creates (0: not at all). `review`:
+    who looks at the proven work before it lands; `ask`: whether its agent may ask a person something.
     """
 
     title: str = ""
@@ -234,9 +259,14 @@ class Task(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     commit: Commit | None = None
     land: bool = True
     rollback: bool = False
+    parent: Id | None = None
+    delegate: Annotated[int, Meta(ge=0, le=5)] = 0
+    review: Review | None = None
+    ask: bool = False
     cwd: Text | None = None
     env: dict[str, str] = field(default_factory=dict)
     estimate: Seconds | None = None
+    estimate_tokens: Annotated[int, Meta(ge=1)] | None = None
     owner: str = ""
     labels: tuple[str, ...] = ()
 
@@ -244,6 +274,11 @@ class Task(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     def wants_result(self) -> bool:
         """Whether an attempt must hand in a result."""
         return self.result or bool(self.outputs)
+
+    @property
+    def wants_outbox(self) -> bool:
+        """Whether an attempt has something to write for us."""
+        return self.wants_result or self.delegate > 0 or self.ask
 
 
 class Plan(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -253,6 +288,8 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     starts nothing more. `timeout` bounds the whole run, in seconds; when it is over nothing more is started.
     `pass_env` names what all attempts get of the supervisor's environment, beside `core.environment.ALLOWED`.
     `origin` is the foreign plan that it was made of, `saved_outputs` what tasks handed on that were done before.
+    `stages`: ``barrier`` starts no task of a stage before all of the stages before it are done; ``dag`` looks at the
+    needs of each task only. `created` is what tasks take over that are created while it runs, and have no parent.
     """
 
     name: Id
@@ -264,6 +301,9 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     budget: Budget | None = None
     pass_env: tuple[VariableName, ...] = ()
     hooks: Hooks = Hooks()
+    notify: Notify = Notify()
+    stages: Literal["dag", "barrier"] = "dag"
+    created: Task | None = None
     origin: Origin | None = None
     saved_outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -296,6 +336,9 @@ class Defaults(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     commit: Commit | UnsetType = UNSET
     land: bool | UnsetType = UNSET
     rollback: bool | UnsetType = UNSET
+    delegate: Annotated[int, Meta(ge=0, le=5)] | UnsetType = UNSET
+    review: Review | UnsetType = UNSET
+    ask: bool | UnsetType = UNSET
     cwd: Text | UnsetType = UNSET
     env: dict[str, str] | UnsetType = UNSET
     estimate: Seconds | UnsetType = UNSET
@@ -316,6 +359,9 @@ class PlanFile(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     budget: Budget | None = None
     pass_env: tuple[VariableName, ...] = ()
     hooks: Hooks = Hooks()
+    notify: Notify = Notify()
+    stages: Literal["dag", "barrier"] = "dag"
+    created: Task | None = None
 
 
 class Assignment(Struct, frozen=True):

@@ -34,8 +34,27 @@ def flaw(plan: Plan) -> str:
         for other in spec.needs:
             if other not in plan.tasks:
                 return f"task {name!r} needs {other!r}, which there is not"
-    found = cycle({name: spec.needs for name, spec in plan.tasks.items()})
+        if spec.parent is not None and spec.parent not in plan.tasks:
+            return f"task {name!r} is a part of {spec.parent!r}, which there is not"
+    found = cycle(waits(plan))
     return f"tasks need each other: {' -> '.join(found)}" if found else ""
+
+
+def waits(plan: Plan) -> dict[str, tuple[str, ...]]:
+    """For each task those that it may wait for in the end: its needs, and its children."""
+    found = {name: spec.needs for name, spec in plan.tasks.items()}
+    for name, children in parts(plan).items():
+        found[name] = (*found[name], *children)
+    return found
+
+
+def parts(plan: Plan) -> dict[str, list[str]]:
+    """The children of each task that has any, in plan order."""
+    found: dict[str, list[str]] = {}
+    for name, spec in plan.tasks.items():
+        if spec.parent is not None:
+            found.setdefault(spec.parent, []).append(name)
+    return found
 
 
 def index(run: Run) -> None:
@@ -43,7 +62,8 @@ def index(run: Run) -> None:
     plan = run.plan
     needs = {name: spec.needs for name, spec in plan.tasks.items()}
     run.after = dependents(needs)
-    rank = ranks(needs, lambda name: plan.tasks[name].estimate or 1.0)
+    children = parts(plan)
+    rank = ranks(waits(plan) if children else needs, lambda name: plan.tasks[name].estimate or 1.0)
     before = run.tasks
     run.tasks = {}
     run.counts = dict.fromkeys(Status, 0)
@@ -54,12 +74,33 @@ def index(run: Run) -> None:
             task.provider, task.moved = named, False
         elif task.status is Status.PENDING and not task.moved:
             task.provider = named
-        task.order, task.rank = order, rank[name]
+        task.order, task.rank, task.children = order, rank[name], children.get(name, [])
         run.tasks[name] = task
         run.counts[task.status] += 1
     for name, task in run.tasks.items():
         task.unmet = sum(run.tasks[other].status not in SATISFIED for other in set(plan.tasks[name].needs))
+    run.whole = {}
+    for name in children:
+        task = run.tasks[name]
+        task.open = sum(run.tasks[child].status not in SATISFIED for child in task.children)
+        note_whole(run, task)
     requeue(run)
+
+
+def note_whole(run: Run, task: TaskState) -> None:
+    """Keep in mind whether a task only waits to hear that its children are done. One without children never is."""
+    if task.status is Status.DELEGATED and task.children and not task.open:
+        run.whole[task.id] = None
+    else:
+        run.whole.pop(task.id, None)
+
+
+def selected(run: Run, task: str) -> bool:
+    """Whether a run is to do a task: all, or those that were asked for, and their parts."""
+    name: str | None = task
+    while run.only and name is not None and name not in run.only:
+        name = run.plan.tasks[name].parent
+    return name is not None
 
 
 def requeue(run: Run) -> None:
@@ -80,7 +121,7 @@ def requeue(run: Run) -> None:
 
 def queue(run: Run, task: TaskState) -> None:
     """Put a pending task whose needs are met where its pool finds it; then the run is not finished."""
-    if task.unmet or (run.only and task.id not in run.only):
+    if task.unmet or not selected(run, task.id):
         return
     run.finished_at = None
     lane = lane_of(run, task)
@@ -103,6 +144,10 @@ def satisfy(run: Run, task: TaskState, change: int) -> None:
     """Tell the dependents of a task that it no longer holds them back (1) or does so again (-1)."""
     if not change:
         return
+    parent = run.plan.tasks[task.id].parent
+    if parent is not None:
+        run.tasks[parent].open -= change
+        note_whole(run, run.tasks[parent])
     for name in run.after[task.id]:
         other = run.tasks[name]
         was_ready = not other.unmet

@@ -15,14 +15,14 @@ Lack = Literal["", "memory", "disk", "processes", "files", "directory"]
 Blame = Literal["", "code", "environment", "unknown"]
 """What a criterion that does not hold speaks against: the work, the place where it is looked at, or nobody can tell."""
 
-Follow = Literal["verify", "fix", "retry", "other", "rest", "stop", "halt", "stuck", "fail"]
+Follow = Literal["verify", "fix", "retry", "other", "rest", "stop", "halt", "stuck", "fail", "delegate"]
 """What follows an outcome.
 
 verify: the attempt claims success, which is looked at; fix: the work goes back with what was found wrong in it, for
 a bounded number of rounds; retry: tried again after a backoff; other: tried again by another provider, once, else
 stuck; rest: its provider rests until a time, then it is tried again; stop: its provider takes nothing more until a
 person resumes it; halt: nothing more is started in the run, and it is tried again when that is resumed; stuck: a
-person must decide; fail: never again by itself.
+person must decide; fail: never again by itself; delegate: it waits for its children.
 """
 
 
@@ -50,6 +50,8 @@ class OutcomeKind(StrEnum):
     CONFLICT = "conflict"
     PLAN_ERROR = "plan_error"
     BUDGET = "budget"
+    NEEDS_INPUT = "needs_input"
+    DELEGATED = "delegated"
 
 
 class Rule(Struct, frozen=True):
@@ -100,6 +102,10 @@ RULES: dict[OutcomeKind, Rule] = {
         uses_try=True, follow="fail", remedy="mend the plan or the prompt, then run it"
     ),
     OutcomeKind.BUDGET: Rule(uses_try=False, follow="halt", remedy="raise the budget, then resume"),
+    OutcomeKind.NEEDS_INPUT: Rule(
+        uses_try=False, follow="stuck", remedy="answer its question, and it goes on with the answer"
+    ),
+    OutcomeKind.DELEGATED: Rule(uses_try=False, follow="delegate"),
 }
 """One rule a kind; `core.retry` applies them."""
 
@@ -122,6 +128,8 @@ ANSWERED = frozenset(
         OutcomeKind.UNVERIFIED,
         OutcomeKind.BLOCKED,
         OutcomeKind.VERIFY_FAILED,
+        OutcomeKind.NEEDS_INPUT,
+        OutcomeKind.DELEGATED,
     }
 )
 """Kinds that show that the provider was there and worked."""

@@ -69,6 +69,8 @@ def _follows(run: Run, task: TaskState, result: Result, now: float, ahead: float
     rule = RULES[result.outcome.kind]
     if task.cancelling:
         return [ev.TaskCancelled(task.id, task.reason)]
+    if rule.follow == "delegate":
+        return [ev.Delegated(task.id, result)]
     if rule.follow in ("fail", "stuck", "other"):
         return [_final(run, task, result, rule.follow)]
     if rule.follow == "fix" and run.spec(task.id).command is None:

@@ -14,11 +14,23 @@ from msgspec.structs import replace
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.machine import ACTIVE, ENDED, SATISFIED, Status, next_status
-from daplug_supervisor.core.model import Attempt, Check, Halt, Past, Pool, Run, Spent, State, TaskState
-from daplug_supervisor.core.plan import COMMAND, Plan
+from daplug_supervisor.core.model import (
+    Attempt,
+    Check,
+    Halt,
+    Past,
+    Pool,
+    Remark,
+    Run,
+    Spent,
+    State,
+    TaskState,
+)
+from daplug_supervisor.core.plan import COMMAND, Plan, Provider, Task
 from daplug_supervisor.core.queues import (
     flaw,
     index,
+    note_whole,
     promote,
     provider_of,
     queue,
@@ -79,6 +91,12 @@ def _apply_to_task(run: Run, event: ev.TaskEvent, at: float) -> None:
     task.status, task.changed_at = new, at
     run.counts[old] -= 1
     run.counts[new] += 1
+    _moved(run, task, old, at)
+
+
+def _moved(run: Run, task: TaskState, old: Status, at: float) -> None:
+    """What follows from the new status of a task for its pool, its dependents, its parent and the run."""
+    new = task.status
     if (old in ACTIVE) != (new in ACTIVE) and task.attempt is not None:
         pool = run.pools[task.attempt.provider]
         pool.running += 1 if new in ACTIVE else -1
@@ -86,11 +104,15 @@ def _apply_to_task(run: Run, event: ev.TaskEvent, at: float) -> None:
             pool.probe = ""
         task.cancelling = False
         _count_waiting(run, at)
+    task.delegating = False
     if old is Status.PENDING:
         unqueue(run, task)
     satisfy(run, task, (new in SATISFIED) - (old in SATISFIED))
-    if new is Status.PENDING:
+    if Status.DELEGATED in (old, new):
+        note_whole(run, task)
+    if new is Status.PENDING or new in ACTIVE:
         run.finished_at = None
+    if new is Status.PENDING:
         queue(run, task)
 
 
@@ -185,12 +207,44 @@ def _verifying(_run: Run, task: TaskState, event: ev.VerificationStarted, _at: f
     task.check = Check(event.number, event.pid, event.start, event.boot)
 
 
-def _verified(_run: Run, task: TaskState, event: ev.VerificationPassed, _at: float) -> None:
+def _verified(
+    _run: Run, task: TaskState, event: ev.VerificationPassed | ev.ReviewRequested, _at: float
+) -> None:
     task.findings, task.flags, task.steps, task.check = event.findings, event.flags, {}, None
 
 
 def _step_done(_run: Run, task: TaskState, event: ev.StepDone, _at: float) -> None:
     task.steps[event.step] = event.detail
+
+
+def _delegating(_run: Run, task: TaskState, _event: ev.DelegationRequested, _at: float) -> None:
+    task.delegating = True
+
+
+def _delegated(run: Run, task: TaskState, event: ev.Delegated, at: float) -> None:
+    if event.result is not None:
+        _ended(run, task, event.result, at, counts=False)
+    task.kept, task.reason, task.remedy = event.kept, "", ""
+
+
+def _children_done(_run: Run, task: TaskState, event: ev.ChildrenDone, at: float) -> None:
+    """What the children have done counts as an attempt that claims success; it has cost nothing of its own."""
+    task.attempt = Attempt(event.number, event.token, event.provider, at)
+    task.past += (Past(event.number, event.provider, at, at, event.result),)
+    task.tries += 1
+    task.check, task.checks, task.steps = None, 0, {}
+
+
+def _rejected(run: Run, task: TaskState, event: ev.Rejected, _at: float) -> None:
+    _begin_again(run, task)
+    task.remarks += (Remark("rejection", event.remark, event.by),)
+    task.reason, task.remedy = f"rejected: {event.remark}", ""
+
+
+def _task_answered(run: Run, task: TaskState, event: ev.TaskAnswered, _at: float) -> None:
+    _begin_again(run, task)
+    task.remarks += (Remark("answer", event.answer, event.by, task.reason),)
+    task.reason, task.remedy = "", ""
 
 
 def _landed(_run: Run, task: TaskState, event: ev.Landed, _at: float) -> None:
@@ -206,12 +260,17 @@ def _reasoned(_run: Run, task: TaskState, event: Any, _at: float) -> None:
 
 
 def _reset(run: Run, task: TaskState, event: ev.TaskReset, _at: float) -> None:
+    _begin_again(run, task)
+    task.reason, task.remedy = event.reason, ""
+
+
+def _begin_again(run: Run, task: TaskState) -> None:
+    """A person wants the task tried again: all is counted anew."""
     task.tries = task.lost = 0
     task.not_before, task.moved, task.rerouted, task.spent = 0.0, False, False, Spent()
     task.fixes = task.conflicts = 0
     task.last_fix = False
     task.provider = provider_of(run.plan, task.id)
-    task.reason, task.remedy = event.reason, ""
     run.hooks.pop(("post_task", task.id), None)
 
 
@@ -221,6 +280,12 @@ _NOTES: dict[type[ev.TaskEvent], Callable[[Run, TaskState, Any, float], None]] =
     ev.AttemptExited: _exited,
     ev.VerificationStarted: _verifying,
     ev.VerificationPassed: _verified,
+    ev.ReviewRequested: _verified,
+    ev.DelegationRequested: _delegating,
+    ev.Delegated: _delegated,
+    ev.ChildrenDone: _children_done,
+    ev.Rejected: _rejected,
+    ev.TaskAnswered: _task_answered,
     ev.StepDone: _step_done,
     ev.Landed: _landed,
     ev.RetryScheduled: _retried,
@@ -273,6 +338,9 @@ def _plan_changed(state: State, entry: ev.Entry, event: ev.PlanChanged) -> None:
             raise IllegalTransitionError(
                 f"run {run.id!r}: task {name!r} is {task.status} with its old provider"
             )
+    for name in list(run.edited):
+        if event.plan.tasks.get(name) != run.plan.tasks.get(name):  # its file says something new
+            del run.edited[name]
     run.plan, run.finished_at = event.plan, None
     index(run)
 
@@ -281,8 +349,44 @@ def _task_added(state: State, entry: ev.Entry, event: ev.TaskAdded) -> None:
     run = _run(state, entry)
     if event.id in run.tasks:
         raise IllegalTransitionError(f"run {run.id!r} has a task {event.id!r} already")
-    plan = replace(run.plan, tasks={**run.plan.tasks, event.id: event.spec})
+    _replan(run, {**run.plan.tasks, event.id: event.spec}, (event.id,), _providers(run, event))
+
+
+def _task_changed(state: State, entry: ev.Entry, event: ev.TaskChanged) -> None:
+    run = _run(state, entry)
+    _without_slot(run, event.id)
+    _replan(run, {**run.plan.tasks, event.id: event.spec}, (event.id,), _providers(run, event))
+
+
+def _task_removed(state: State, entry: ev.Entry, event: ev.TaskRemoved) -> None:
+    run = _run(state, entry)
+    _without_slot(run, event.id)
+    tasks = {name: spec for name, spec in run.plan.tasks.items() if name != event.id}
+    for child in run.tasks[event.id].children:
+        tasks[child] = replace(tasks[child], parent=None)
+    _replan(run, tasks, (event.id, *run.tasks[event.id].children), run.plan.providers)
+
+
+def _without_slot(run: Run, task: str) -> None:
+    found = run.tasks.get(task)
+    if found is None:
+        raise IllegalTransitionError(f"run {run.id!r} has no task {task!r}")
+    if found.status in ACTIVE:
+        raise IllegalTransitionError(f"run {run.id!r}: task {task!r} is {found.status}: it cannot be changed")
+
+
+def _providers(run: Run, event: ev.TaskAdded | ev.TaskChanged) -> dict[str, Provider]:
+    if event.provider is None or event.spec.provider is None:
+        return run.plan.providers
+    return {event.spec.provider: event.provider, **run.plan.providers}
+
+
+def _replan(run: Run, tasks: dict[str, Task], changed: Iterable[str], providers: dict[str, Provider]) -> None:
+    """Go on with other tasks; what the changed ones were in the plan as it was submitted is kept in mind."""
+    plan = replace(run.plan, tasks=tasks, providers=providers)
     _sound(run.id, plan)
+    for name in changed:
+        run.edited.setdefault(name, run.plan.tasks.get(name))
     run.plan, run.finished_at = plan, None
     index(run)
 
@@ -366,6 +470,10 @@ def _hook_ran(state: State, entry: ev.Entry, event: ev.HookRan) -> None:
     _run(state, entry).hooks[event.hook, event.of] = event
 
 
+def _notified(state: State, entry: ev.Entry, event: ev.Notified) -> None:
+    _run(state, entry).notified[event.key] = event
+
+
 def _finished(state: State, entry: ev.Entry, _event: ev.RunFinished) -> None:
     _run(state, entry).finished_at = entry.at
 
@@ -395,6 +503,8 @@ _HANDLERS: dict[type[ev.Event], Callable[[State, ev.Entry, Any], None]] = {
     ev.RunSubmitted: _submitted,
     ev.PlanChanged: _plan_changed,
     ev.TaskAdded: _task_added,
+    ev.TaskChanged: _task_changed,
+    ev.TaskRemoved: _task_removed,
     ev.RunStarted: _run_started,
     ev.HaltRequested: _halt_requested,
     ev.Halted: _halted,
@@ -404,5 +514,6 @@ _HANDLERS: dict[type[ev.Event], Callable[[State, ev.Entry, Any], None]] = {
     ev.ProviderPaused: _paused,
     ev.ProviderResumed: _pool_resumed,
     ev.HookRan: _hook_ran,
+    ev.Notified: _notified,
     ev.RunFinished: _finished,
 }

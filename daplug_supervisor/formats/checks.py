@@ -20,6 +20,7 @@ from daplug_supervisor.core.plan import (
     Task,
     assignment,
 )
+from daplug_supervisor.core.queues import parts
 from daplug_supervisor.core.secrets import looks_secret
 from daplug_supervisor.formats import references
 from daplug_supervisor.formats.findings import FieldPath, Finding, Nearest, choice, escaped, shown
@@ -62,6 +63,8 @@ def check(plan: Plan) -> Iterator[Finding]:
             yield from _work(path, task)
         if task.needs:
             yield from _needs(path, name, task.needs, plan.tasks, nearest)
+        if task.parent is not None:
+            yield from _parent(path, name, task.parent, plan.tasks, nearest)
         if task.env:
             yield from _env((*path, "env"), task.env)
         if task.command is not None and "${" in " ".join(task.command):
@@ -138,12 +141,24 @@ def _needs(
         seen.add(other)
 
 
+def _parent(
+    path: FieldPath, name: str, parent: str, known: Collection[str], nearest: Nearest
+) -> Iterator[Finding]:
+    if parent == name:
+        yield Finding((*path, "parent"), "a task cannot be a part of itself", "remove it")
+    elif parent not in known:
+        yield Finding((*path, "parent"), f"unknown task {shown(parent)}", choice(parent, known, nearest))
+
+
 def _cycles(plan: Plan) -> Iterator[Finding]:
     """Cycles that share no task, up to `_MAX_CYCLES`: finding each takes another pass."""
     needs: dict[str, Iterable[str]] = {}
+    children = parts(plan)
     for name, task in plan.tasks.items():
         whole = name not in task.needs and all(other in plan.tasks for other in task.needs)
         needs[name] = task.needs if whole else [n for n in task.needs if n != name and n in plan.tasks]
+        if name in children:
+            needs[name] = [*needs[name], *(child for child in children[name] if child != name)]
     passes = max(1, min(_MAX_CYCLES, _MOST_STEPS // max(1, len(needs))))
     while True:
         found = graph.cycle(needs)

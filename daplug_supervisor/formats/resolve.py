@@ -18,6 +18,7 @@ _MERGED = ("retry", "loop", "env")
 _BELONGS_TO_PROVIDER = ("model", "cli", "variant")
 _FOR_AGENTS = (
     "provider", *_BELONGS_TO_PROVIDER, "loop", "sandbox", "require_diff", "budget", "accept", "result", "commit",
+    "delegate", "review", "ask",
 )  # fmt: skip
 _MAX_PARALLEL = 10_000
 
@@ -30,6 +31,15 @@ BUILTIN_PROVIDERS = {
     "claude": Provider(model="claude", cli="claude"),
 }
 """The providers that a plan need not declare. `local` runs as many commands as there are processors."""
+
+
+def builtin_providers(processors: int) -> dict[str, Provider]:
+    """`BUILTIN_PROVIDERS` on a machine with so many processors."""
+    return {**BUILTIN_PROVIDERS, LOCAL: msgspec.convert(_local(processors), Provider)}
+
+
+def _local(processors: int) -> dict[str, Any]:
+    return {"worker": "command", "parallel": max(1, min(processors, _MAX_PARALLEL))}
 
 
 def resolve(
@@ -46,8 +56,8 @@ def resolve(
     Raises:
         msgspec.ValidationError: the values do not fit the structs.
     """
-    local = {"worker": "command", "parallel": max(1, min(processors, _MAX_PARALLEL))}
-    builtin = {**BUILTIN_PROVIDERS, LOCAL: msgspec.convert(local, Provider)}
+    local = _local(processors)
+    builtin = builtin_providers(processors)
     written = msgspec.convert({**head, "tasks": {}}, PlanFile)
     declared = dict(written.providers)
     if LOCAL in declared:
@@ -77,6 +87,9 @@ def resolve(
         budget=written.budget,
         pass_env=written.pass_env,
         hooks=written.hooks,
+        notify=written.notify,
+        stages=written.stages,
+        created=written.created or defaults.created(),
     )
     return plan, found
 
@@ -115,6 +128,11 @@ class _Defaults:
         if own.provider is None:
             missing["provider"] = inherited.get("provider")
         return replace(own, **missing)
+
+    def created(self) -> Task | None:
+        """What tasks take over that are created while the plan runs; None if it says nothing about agents."""
+        values = {key: value for key, value in self._agent.items() if value is not None}
+        return replace(Task(), **values) if values else None
 
 
 def empty_budget(path: FieldPath) -> Finding:

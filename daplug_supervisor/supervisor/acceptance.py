@@ -48,7 +48,7 @@ async def verify(desk: Desk, run: Run, task: TaskState) -> None:
     """Look at what an attempt that claims success has left, and record what follows from that."""
     spec = run.spec(task.id)
     if not spec.accept and not spec.wants_result:
-        desk.record(run.id, ev.VerificationPassed(task.id))
+        _passed(desk, run, task)
         return
     held: list[Gate] = []
     try:
@@ -58,11 +58,19 @@ async def verify(desk: Desk, run: Run, task: TaskState) -> None:
         elif found is not None and found.failed:
             refuse(desk, run, task, found)
         elif found is not None:
-            desk.record(run.id, ev.VerificationPassed(task.id, found.findings, found.flags))
+            _passed(desk, run, task, found.findings, found.flags)
     except UnpreparedError as error:
         give_up(desk, run, task, error.outcome)
     finally:
         release(desk, held)  # what was found is recorded: the next to use these comes after it
+
+
+def _passed(
+    desk: Desk, run: Run, task: TaskState, findings: tuple[Finding, ...] = (), flags: tuple[str, ...] = ()
+) -> None:
+    """It holds: it may land, once a person has looked at it where the plan wants that."""
+    event = ev.VerificationPassed if run.spec(task.id).review is None else ev.ReviewRequested
+    desk.record(run.id, event(task.id, findings, flags))
 
 
 def release(desk: Desk, held: list[Gate]) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.commands import Command, events_of
+from daplug_supervisor.core.new_tasks import Known
 from daplug_supervisor.core.state import Run
 from daplug_supervisor.errors import NotPossibleError
+from daplug_supervisor.formats.resolve import builtin_providers
 from daplug_supervisor.supervisor.recorder import Recorder
 from daplug_supervisor.views.text import at_clock, duration
 from daplug_supervisor.workspace import tasker_home
@@ -32,7 +36,7 @@ class Orders:
             if command.id in run.answered:
                 return answer
             try:
-                events = events_of(run, command, now := self._recorder.now())
+                events = events_of(run, command, now := self._recorder.now(), self._known(run))
             except NotPossibleError as error:
                 refused = error
                 continue
@@ -46,6 +50,15 @@ class Orders:
             raise refused or NotPossibleError("there is no unfinished run")
         return answer
 
+    def _known(self, run: Run) -> Known:
+        """What the run itself does not say, for what is to be created in it."""
+        runs = self._recorder.state.runs.values()
+
+        def elsewhere(task: str) -> str:
+            return next((other.id for other in runs if other is not run and task in other.tasks), "")
+
+        return Known(builtin_providers(os.cpu_count() or 1), elsewhere)
+
     def _meant(self, command: Command) -> list[Run]:
         runs = self._recorder.state.runs
         if command.run:
@@ -57,13 +70,24 @@ class Orders:
             return unfinished
         if command.provider:
             return [run for run in unfinished if command.provider in run.pools] or unfinished
-        found = [run for run in unfinished or runs.values() if command.task in run.tasks]
+        task = command.task or (command.new[0].parent if command.new else "")
+        found = [run for run in unfinished or runs.values() if not task or task in run.tasks]
         return found[-1:] or list(runs.values())[-1:]
 
 
 def _say(run: Run, command: Command, now: float) -> str:
     name = command.provider
+    new = ", ".join(one.id for one in command.new)
+    about = f"{command.task}: {command.reason}" if command.reason else command.task
     words = {
+        "create": f"task {new} is added to run {run.id}",
+        "update": f"task {command.task} is changed",
+        "delegate": f"task {command.task or command.sender} waits for its parts",
+        "remove": f"task {command.task} is removed",
+        "split": f"task {command.task} waits for its parts {new}",
+        "approve": f"task {command.task} is approved, and lands",
+        "reject": f"task {about}; it is done again, told so",
+        "answer": f"task {command.task} goes on with the answer",
         "halt": f"run {run.id} halts: nothing more is started; 'daplug-supervise resume' goes on",
         "resume": f"run {run.id} goes on",
         "retry": f"task {command.task} will be tried again",

@@ -7,6 +7,7 @@ from daplug_supervisor.core.changes import Changes, changes
 from daplug_supervisor.core.machine import Status
 from daplug_supervisor.core.plan import Plan
 from daplug_supervisor.core.state import Run, State, apply
+from daplug_supervisor.core.surgery import with_edits
 from daplug_supervisor.errors import IllegalTransitionError, JournalError
 from daplug_supervisor.ports import Journal, RunMark
 
@@ -89,4 +90,4 @@ def unfinished(state: State, plan: Plan) -> Run | None:
 def edited(run: Run, plan: Plan) -> Changes:
     """What an edited plan changes in a run; its `plan` equals the run's if nothing does."""
     started = [name for name, task in run.tasks.items() if task.status is not Status.PENDING]
-    return changes(run.plan, plan, started)
+    return changes(run.plan, with_edits(run, plan), started)

@@ -12,7 +12,17 @@ import anyio.abc
 import anyio.to_thread
 
 from daplug_supervisor.core import events as ev
-from daplug_supervisor.core.decide import ConfirmHalt, Decision, Finish, RequestHalt, Start, decide, wake_at
+from daplug_supervisor.core.decide import (
+    Complete,
+    ConfirmHalt,
+    Decision,
+    Finish,
+    RequestHalt,
+    Start,
+    decide,
+    wake_at,
+)
+from daplug_supervisor.core.delegation import children_done
 from daplug_supervisor.core.machine import ACTIVE
 from daplug_supervisor.core.state import Run
 from daplug_supervisor.errors import SupervisorError
@@ -106,6 +116,10 @@ class Scheduler:
                     await self._ask(handle, decision, handle.confirm)
                 else:
                     self._start(handle, decision)
+            elif isinstance(decision, Complete):
+                task = run.tasks[decision.task]
+                self._desk.record(run.id, children_done(run, task, self._token()))
+                self.give_slot(handle, task.id)
             elif isinstance(decision, RequestHalt):
                 self._desk.record(run.id, ev.HaltRequested(decision.reason, decision.by, run.at_work))
             elif not self._over(handle, decision):

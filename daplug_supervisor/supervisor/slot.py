@@ -14,13 +14,14 @@ from msgspec.structs import replace
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.bundle import Bundle
 from daplug_supervisor.core.machine import Status
-from daplug_supervisor.core.results import Exit, OutcomeKind, Result
+from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind, Result
 from daplug_supervisor.core.retry import after_attempt
 from daplug_supervisor.core.state import Run, TaskState
 from daplug_supervisor.errors import LaunchError
 from daplug_supervisor.ports import Attached, Identity, Launch
 from daplug_supervisor.supervisor import differences, origins, sessions
 from daplug_supervisor.supervisor.acceptance import verify
+from daplug_supervisor.supervisor.delegating import release
 from daplug_supervisor.supervisor.desk import Desk
 from daplug_supervisor.supervisor.landing import land
 from daplug_supervisor.supervisor.outcomes import masked, outcome_of
@@ -74,7 +75,11 @@ async def _attempt(desk: Desk, run: Run, task: TaskState) -> None:
     except UnpreparedError as error:
         found, outcome = Exit(None, error=error.outcome.detail), error.outcome
     found, outcome = masked(desk.mask, found, outcome)
-    if task.cancelling and outcome.kind is not OutcomeKind.COMPLETED:
+    if task.delegating and not task.cancelling:
+        handed = Outcome(OutcomeKind.DELEGATED, f"handed to {len(task.children)} parts", usage=outcome.usage)
+        kept = await release(desk, run, bundle)
+        desk.record(run.id, ev.Delegated(task.id, Result(handed, found), kept))
+    elif task.cancelling and outcome.kind is not OutcomeKind.COMPLETED:
         desk.record(
             run.id, ev.TaskCancelled(task.id, task.reason)
         )  # finished and paid work is not thrown away
@@ -119,7 +124,7 @@ async def _start(desk: Desk, run: Run, task: TaskState, bundle: Bundle) -> Exit:
     except LaunchError as error:  # too many processes, say: there may be fewer in a while
         raise UnpreparedError(OutcomeKind.OUTAGE, str(error)) from error
     launch = await _recorded(desk, run, task, launch, gate.identity)
-    if task.cancelling or desk.stopping:
+    if task.cancelling or task.delegating or desk.stopping:
         found: Exit | None = Exit(None, stopped="request")
     else:
         found = await _watch(desk, run, task, gate.open(launch))
@@ -153,7 +158,7 @@ async def _watch(
     key = run.id, task.id
     desk.live[key] = attached
     try:
-        if task.cancelling:
+        if task.cancelling or task.delegating:
             await desk.settle()  # nothing is done about it before it is durable
             attached.stop()
         deadline = task.attempt.deadline if task.attempt else None

@@ -299,11 +299,11 @@ class Supervisor:
         Raises:
             NotPossibleError: it cannot be done now; nothing was changed.
         """
-        before = self._being_cancelled()
+        before = self._being_ended()
         answer = Orders(self._recorder_now()).carry_out(command)
-        found = [self.live[key] for key in self._being_cancelled() - before]
+        found = [self.live[key] for key in self._being_ended() - before]
         if found and self._tasks is not None:
-            self._tasks.start_soon(self._stop_when_durable, found, name=f"cancel {command.task}")
+            self._tasks.start_soon(self._stop_when_durable, found, name=f"{command.verb} {command.task}")
         for handle in self._handles.values():
             if handle.state.finished_at is None and handle.state.halt is None:
                 handle.begin()  # resumed, or a task of it is to be tried again
@@ -312,11 +312,13 @@ class Supervisor:
         await self._recorder_now().settle()
         return answer
 
-    def _being_cancelled(self) -> set[tuple[str, str]]:
-        return {key for key in self.live if self.state.runs[key[0]].tasks[key[1]].cancelling}
+    def _being_ended(self) -> set[tuple[str, str]]:
+        """The attempts whose agents are to be ended: their tasks are cancelled, or delegated."""
+        tasks = {key: self.state.runs[key[0]].tasks[key[1]] for key in self.live}
+        return {key for key, task in tasks.items() if task.cancelling or task.delegating}
 
     async def _stop_when_durable(self, found: list[Attached]) -> None:
-        """Stop agents whose cancellation was just recorded, also if whoever asked for it no longer waits."""
+        """Stop agents whose end was just decided on and recorded, also if whoever asked for it no longer waits."""
         await self.settle()
         for attached in found:
             attached.stop()

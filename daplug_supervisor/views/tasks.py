@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct, field
 
-from daplug_supervisor.core.commands import find_task
 from daplug_supervisor.core.environment import held_back
 from daplug_supervisor.core.health import Suspect
+from daplug_supervisor.core.lookup import find_task
 from daplug_supervisor.core.machine import ACTIVE, SATISFIED, Status
 from daplug_supervisor.core.model import Past, Run, TaskState
 from daplug_supervisor.core.plan import assignment, pass_env

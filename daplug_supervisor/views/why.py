@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from daplug_supervisor.core.commands import find_task
 from daplug_supervisor.core.health import Suspect
+from daplug_supervisor.core.lookup import find_task
 from daplug_supervisor.core.machine import ACTIVE, Status
 from daplug_supervisor.core.model import Run, TaskState
 from daplug_supervisor.core.queues import lane_of

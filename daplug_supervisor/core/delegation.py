@@ -1,0 +1,35 @@
+"""What the children of a delegated task have come to, put together as what the task itself came to."""
+
+from __future__ import annotations
+
+from daplug_supervisor.core import events as ev
+from daplug_supervisor.core.claims import Claim, claim_of, kept
+from daplug_supervisor.core.machine import Status
+from daplug_supervisor.core.model import Run, TaskState
+from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind, Result
+
+
+def children_done(run: Run, task: TaskState, token: str) -> ev.ChildrenDone:
+    """The event that a task whose children are all done goes on with; `token` is as of an attempt."""
+    number = task.attempt.number + 1 if task.attempt else 1
+    return ev.ChildrenDone(task.id, number, token, task.provider, _result(run, task))
+
+
+def progress(task: TaskState) -> tuple[int, int]:
+    """How many of a task's children hold it back no longer, and how many it has."""
+    return len(task.children) - task.open, len(task.children)
+
+
+def _result(run: Run, task: TaskState) -> Result:
+    """What they hand on, as far as the task is to hand it on; of the same name, what the last one says."""
+    done, wanted = len(task.children), run.spec(task.id).outputs
+    said = f"its {done} children are done" if done > 1 else "its child is done"
+    claim = None
+    if wanted:
+        found: dict[str, object] = {}
+        for name in task.children:
+            child = run.tasks[name]
+            if child.status is Status.DONE and child.last is not None:
+                found |= claim_of(child.last.outcome.claim).outputs
+        claim = kept(Claim(outputs={name: found[name] for name in wanted if name in found}))
+    return Result(Outcome(OutcomeKind.COMPLETED, said, claim=claim), Exit(0))
