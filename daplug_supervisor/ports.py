@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 from msgspec import Struct, field
 
 from daplug_supervisor.core.bundle import Bundle, Command, Evidence
-from daplug_supervisor.core.events import Entry, Event
+from daplug_supervisor.core.events import CommandAnswered, Entry, Event
 from daplug_supervisor.core.health import Signs
 from daplug_supervisor.core.plan import Assignment
 from daplug_supervisor.core.results import Exit, Outcome
@@ -96,6 +96,10 @@ class Journal(Protocol):
 
     async def runs(self) -> list[RunMark]:
         """All runs, oldest first."""
+        ...
+
+    async def answer(self, command: str) -> CommandAnswered | None:
+        """The durable answer to the command of this id, in whichever run; None if there is none."""
         ...
 
     def read(self, run: str, after: int = 0) -> AsyncIterator[Entry]:

@@ -17,6 +17,10 @@ FIELD_WORDS: dict[str, dict[str, str]] = {
         "pass_env": "Variables of the supervisor's environment that every attempt gets, beside those of the list: "
         "names, or beginnings such as `MYAPP_*`.",
         "hooks": "Commands of yours after each task, and after the run.",
+        "notify": "Whom to tell when the run needs a person, is over, halts, or waits for a limit.",
+        "stages": "`barrier`: no task of a stage starts before all of the stages before it are done or skipped. "
+        "`dag`: each task starts as soon as its own needs are met.",
+        "created": "What tasks take over that are created while the plan runs. Default: what `defaults` says.",
     },
     "Task": {
         "title": "For people.",
@@ -55,10 +59,16 @@ FIELD_WORDS: dict[str, dict[str, str]] = {
         "commit": "The one commit that keeps its work.",
         "land": "Work in its own worktree is merged onto the run's branch once it is verified.",
         "rollback": "In a shared checkout, a failed attempt's files are put back as they were, after they were saved.",
+        "parent": "The task of which this one is a part: once that is delegated, it is done when all its parts are.",
+        "delegate": "How deep its agent may divide its work among tasks that it creates: 0 not at all, "
+        "1 parts of its own, 2 parts of parts too.",
+        "review": "`human`: once it is verified, a person looks at the work before it lands.",
+        "ask": "Its agent may ask a person something; the task then waits for the answer without a slot.",
         "cwd": "Where it works, below the directory of the run.",
         "env": "Environment variables, added to those that are handed on.",
         "estimate": "How long it may take; used for the critical path and thereby for the order of starts. "
         "Who is silent after twice as long is ended, unless `idle_timeout` says otherwise.",
+        "estimate_tokens": "How many tokens it may take, for estimates.",
         "owner": "For people.",
         "labels": "For people.",
     },
@@ -93,6 +103,15 @@ FIELD_WORDS: dict[str, dict[str, str]] = {
         "post_run": "Run after the run has finished or was halted.",
         "timeout": "For how long each may run.",
     },
+    "Notify": {
+        "command": "A program and its arguments, run without a shell; what happened is in its environment, "
+        "and as JSON on its standard input.",
+        "webhook": "An address that gets the JSON by POST; `$NAME` if it is in a variable of the supervisor's "
+        "environment, as it should be: an address with a secret in it is refused here.",
+        "desktop": "A message on the desktop, where there is one.",
+        "on": "What to tell of, each once for each time that it happens.",
+        "timeout": "For how long telling may take.",
+    },
     "Budget": {
         "tokens": "Tokens in both directions, as the CLIs report them.",
         "cost": "US dollars, as the CLIs report them.",
@@ -126,6 +145,23 @@ STATE_WORDS: dict[str, dict[str, str]] = {
         "changed_at": "When it came into its status.",
         "attempt": "The current or last attempt.",
         "past": "All ended attempts.",
+        "spent": "What its attempts cost since a person last began it again.",
+        "fixes": "How often its work went back with what was found.",
+        "last_fix": "The one attempt after all those rounds is used up.",
+        "conflicts": "How often its work could not be merged.",
+        "findings": "What was found the last time that its criteria were run.",
+        "flags": "What a person should know of its work.",
+        "check": "Who runs its criteria now.",
+        "checks": "How often the criteria were run for this attempt.",
+        "steps": "What of bringing its work home is done.",
+        "commit": "The commit with its work.",
+        "files": "The files that it changed.",
+        "children": "Its parts.",
+        "open": "How many of its parts are neither done nor skipped.",
+        "delegating": "Its agent is being ended, and then it waits for its parts.",
+        "kept": "The ref with what it had done when it was delegated.",
+        "remarks": "What people said of it: rejections and answers.",
+        "stage": "With barriers, its level in the graph of needs, from 0; else -1.",
         "cancelling": "It is being stopped to be cancelled.",
         "reason": "Why a person, or the rules, put it where it is.",
         "remedy": "What a person can do about it.",

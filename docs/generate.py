@@ -22,22 +22,24 @@ from msgspec.structs import FieldInfo, fields
 
 import daplug_supervisor
 from daplug_supervisor import errors
-from daplug_supervisor.cli import archive, bundle, control, doctor, finish, pr
+from daplug_supervisor.cli import archive, attach, bundle, control, doctor, finish, notify_trial, pr
 from daplug_supervisor.cli import gc as cleaning
 from daplug_supervisor.cli.main import cli
-from daplug_supervisor.core import plan
+from daplug_supervisor.core import affected, plan
 from daplug_supervisor.core.model import Attempt, Past, TaskState
 from daplug_supervisor.core.results import Exit, Outcome, Result
 from daplug_supervisor.core.task_bundle import Integrity
 from daplug_supervisor.formats import substeps
 from daplug_supervisor.formats.leaves import bare, described
 from daplug_supervisor.formats.resolve import BUILTIN_PROVIDERS
+from daplug_supervisor.views import affected as affected_views
 from daplug_supervisor.views import (
     checklist_report,
     claims,
     daplug,
     evaluation,
     failures,
+    family,
     flags,
     fsm_coverage,
     landed,
@@ -47,9 +49,11 @@ from daplug_supervisor.views import (
     proven,
     providers,
     report,
+    review,
     rows,
     status,
     tasks,
+    told,
     usage,
     why,
     work,
@@ -78,9 +82,19 @@ JSON_OF: dict[str, list[type[Struct]]] = {
         rows.RunningRow,
         rows.AttentionRow,
         rows.HaltRow,
+        family.Family,
+        family.Part,
+        family.Progress,
         proven.RunProof,
         usage.Used,
         usage.BudgetRow,
+    ],
+    "task create, task update, task split, task remove ... --dry-run": [
+        affected_views.Preview,
+        affected.Affected,
+        affected.Difference,
+        affected.Moved,
+        affected.Waiting,
     ],
     "run, resume, report": [
         report.Report,
@@ -100,6 +114,8 @@ JSON_OF: dict[str, list[type[Struct]]] = {
         landed.Source,
         work.WorktreeRow,
         work.Overlap,
+        family.Edited,
+        review.Remarked,
     ],
     "run-prompt": [
         daplug.PromptsRun,
@@ -115,6 +131,9 @@ JSON_OF: dict[str, list[type[Struct]]] = {
     "task list (a list)": [tasks.TaskRow],
     "task show": [tasks.TaskDetail, tasks.AttemptRow, proven.CriterionRow],
     "task why": [why.Why],
+    "task attach": [attach.Attached],
+    "check --notify (a list)": [notify_trial.Tried],
+    "notify (what a command reads, and a webhook gets)": [told.Message, told.Told],
     "provider list (a list)": [providers.ProviderDetail],
     "check-halt, halt-status": [control.HaltState],
     "doctor (a list)": [doctor.Finding],
@@ -262,6 +281,7 @@ def plan_fields() -> str:
         (plan.Commit, "commit"),
         (plan.Budget, "budget"),
         (plan.Hooks, "hooks"),
+        (plan.Notify, "notify"),
     ):
         info = inspect.type_info(cls)
         assert isinstance(info, inspect.StructType)  # noqa: S101
@@ -324,6 +344,7 @@ def in_json(text: str) -> str:
         "bool": "true or false",
         "Level": "text",
         "PoolState": "text",
+        "Trouble": "text",
         "UnsetType": "missing",
     }
     return re.sub(r"\w+", lambda match: words.get(match[0], match[0]), text)

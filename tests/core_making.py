@@ -6,13 +6,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from daplug_supervisor.core import events as ev
-from daplug_supervisor.core.decide import Decision, Start, decide, wake_at
+from daplug_supervisor.core.commands import Command, Verb, events_of
+from daplug_supervisor.core.decide import Complete, Decision, Start, decide, wake_at
+from daplug_supervisor.core.delegation import children_done
+from daplug_supervisor.core.new_tasks import Known
 from daplug_supervisor.core.plan import Plan, Provider, Retry, Task
 from daplug_supervisor.core.results import Exit, Finding, Outcome, OutcomeKind, Result, Usage
 from daplug_supervisor.core.retry import after_attempt
 from daplug_supervisor.core.state import Pool, Run, State, TaskState, apply
 
 RUN = "r1"
+NOTHING = Known()
 
 
 def task(*needs: str, provider: str = "codex", **options: Any) -> Task:
@@ -100,6 +104,21 @@ class Story:
         self.start(name)
         return self.end(name, kind, **outcome)
 
+    def tell(self, verb: Verb, task: str = "", known: Known = NOTHING, **said: Any) -> list[ev.Event]:
+        """Carry out what a person says or, with `sender`, an agent; returns what followed."""
+        follows = events_of(self.run, Command("c", verb, RUN, task, **said), self.now, known)
+        self.record(*follows)
+        return follows
+
+    def complete(self, name: str) -> None:
+        """What the children of a delegated task came to is looked at, and found good."""
+        assert self.decide() == Complete(name)
+        self.record(children_done(self.run, self.task(name), f"{name}-of-children"))
+        self.record(ev.VerificationPassed(name), ev.Landed(name))
+
+    def statuses(self, *names: str) -> list[str]:
+        return [self.task(name).status.value for name in names]
+
     def decide(self) -> Decision | None:
         return decide(self.run, self.now)
 
@@ -125,10 +144,13 @@ def samples(name: str = "a", provider: str = "codex") -> dict[type[ev.TaskEvent]
         ev.TaskSkipped(name, "go on"),
         ev.TaskReset(name, "again"),
         ev.TaskAdopted(name, "was there"),
+        ev.DelegationRequested(name),
         ev.Delegated(name),
-        ev.ChildrenDone(name),
+        ev.ChildrenDone(name, 2, "token-2", provider, result(OutcomeKind.COMPLETED)),
+        ev.ReviewRequested(name, (Finding(0, "it works"),), ("a flag",)),
         ev.Approved(name, "me"),
         ev.Rejected(name, "not yet", "me"),
+        ev.TaskAnswered(name, "the second", "me"),
     ]
     return {type(event): event for event in events}
 
@@ -142,7 +164,9 @@ def others(plan: Plan) -> list[ev.Event]:
         ev.JournalRepaired("damaged-1", ((3, 5),), (6,)),
         ev.RunSubmitted(plan, "/target", "plan.yaml"),
         ev.PlanChanged(plan, ("a: priority",)),
-        ev.TaskAdded("new", task()),
+        ev.TaskAdded("new", task(), Provider()),
+        ev.TaskChanged("a", task(title="A"), "title none -> A"),
+        ev.TaskRemoved("b", "not wanted"),
         ev.RunStarted(("a",), 2),
         ev.HaltRequested("enough", "command", ("a",)),
         ev.Halted(),
@@ -152,6 +176,7 @@ def others(plan: Plan) -> list[ev.Event]:
         ev.ProviderPaused("codex", 2000.0, "lunch"),
         ev.ProviderResumed("codex"),
         ev.HookRan("post_task", "a", 1, "exit code 1"),
+        ev.Notified("needs_person", "a#1", "exit code 1"),
         ev.RunFinished(),
     ]
 

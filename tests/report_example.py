@@ -1,4 +1,4 @@
-"""A made-up night of 40 tasks, the same each time: `make report-example` writes its report, to be looked at.
+"""A made-up night of 40 tasks and the parts of one, the same each time: `make report-example` writes its report.
 
 The core decides; here is written how each attempt ends.
 """
@@ -12,6 +12,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from msgspec.structs import replace
+
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.decide import Finish, Start, decide, wake_at
 from daplug_supervisor.core.machine import Status
@@ -24,6 +26,7 @@ from daplug_supervisor.views.evaluation import Planning
 from daplug_supervisor.views.html import page
 from daplug_supervisor.views.report import Report, report
 from daplug_supervisor.views.work import WorkLeft, WorktreeRow
+from daplug_supervisor.workspace.changes import Where
 
 K = OutcomeKind
 BEGINS = 1795211103.0  # 2026-11-20 21:45:03Z
@@ -79,6 +82,12 @@ docs-ops|Guide for operators|deploy backup alerts|gemini|15|docs/operations.md
 release|Notes and the version|docs-user docs-ops perf pay-report|claude|9|CHANGELOG.md pyproject.toml
 """
 
+_QUESTION = """\
+Which level is wanted: WCAG 2.2 AA or AAA?
+
+- AA: contrast 4.5, as now
+- AAA: contrast 7; then the orange of the brand has to be darker
+"""
 _FAILS = "exit code 1 instead of 0"
 _HOW: dict[str, list[tuple[str, str]]] = {
     "migrate": [
@@ -97,8 +106,27 @@ _HOW: dict[str, list[tuple[str, str]]] = {
     "deploy": [("place", "starts and answers: exit code 7 instead of 0: curl: (7) connection refused")] * 4,
     "ui-orders": [("verify", f"lint: {_FAILS}: web/orders.tsx is not formatted")],
     "perf": [("timeout", "no end after 1h 00m"), ("ok", "")],
+    "ui-a11y": [
+        ("asks", _QUESTION),
+    ],
+    "jobs-export": [("delegates", "")],
+    "export-mail": [("crashed", "killed by signal 9 (out of memory)")] * 3,
 }
 """How the attempts of some tasks end, one after another; the rest succeed."""
+
+_PARTS = """
+export-query|Read all rows of an account, in pieces||codex|12|src/jobs/export_query.py
+export-archive|A zip file of them|export-query|codex|14|src/jobs/export_archive.py
+export-mail|Mail a link that ends after a day|export-archive|gemini|9|src/jobs/export_mail.py
+"""
+"""What the agent of jobs-export makes of its task, before it hands it over."""
+
+_OF = "jobs-export"
+_REVIEWS = {
+    "backup": ["Restoring has to be tried in CI as well, not only backing up.", ""],
+    "api-docs": list[str](),
+}
+"""What a person says of work that waits for a review, '' to approve it. Nobody looks at the last one before morning."""
 
 _LIMITS = {"codex": (3.1, 1.4), "claude": (5.2, 0.8)}
 """When the limit of a provider is reached (hours from the beginning), and for how long."""
@@ -134,6 +162,9 @@ def _plan(tasks: str = _TASKS) -> tuple[Plan, dict[str, tuple[float, tuple[str, 
             commit=Commit(),
             files=tuple(files.split()),
             timeout=3600.0,
+            review="human" if name in _REVIEWS else None,
+            ask=name.startswith("ui-"),
+            delegate=int(name == _OF),
         )
         work[name] = float(minutes), tuple(files.split())
     providers = {
@@ -153,10 +184,13 @@ class Night:
         self.chance = Random(5)
         self.ahead: list[tuple[float, int, str, Result]] = []
         self.ends = {name: list(found) for name, found in _HOW.items()}
+        self.words = {name: list(said) for name, said in _REVIEWS.items()}
         self.limits = {
             name: (BEGINS + at * 3600, BEGINS + (at + hours) * 3600) for name, (at, hours) in _LIMITS.items()
         }
         self.say(ev.RunSubmitted(plan, "/home/sam/web-shop", "plan.yaml"), ev.RunStarted())
+        dearer = replace(plan.tasks["release"], priority=5)
+        self.say(ev.TaskChanged("release", dearer, "priority 5 instead of 0"))
 
     @property
     def run(self) -> Run:
@@ -213,7 +247,14 @@ class Night:
 
     def result(self, name: str, how: str, detail: str, seconds: float) -> Result:
         """What an attempt ends as."""
-        own = {"crashed": K.CRASHED, "silent": K.SILENT, "lost": K.LOST, "timeout": K.TIMEOUT}
+        own = {
+            "crashed": K.CRASHED,
+            "silent": K.SILENT,
+            "lost": K.LOST,
+            "timeout": K.TIMEOUT,
+            "asks": K.NEEDS_INPUT,
+            "delegates": K.DELEGATED,
+        }
         usage = self.cost(seconds)
         if how in own:
             code = {"crashed": -9, "timeout": -15, "silent": -15}.get(how)
@@ -222,7 +263,7 @@ class Night:
             )
         claims: dict[str, Any] = {"status": "success", **_SAID.get(name, {})}
         claim: dict[str, Any] = {"result": claims}
-        if name == "docs-user":
+        if name == "pay-report":
             claim["suggested_next_steps"] = ["Tag v2.0.0 once pay-webhooks is in."]
         if name == "ui-shell":
             claim["original_checkout_warnings"] = ["web/theme.css was changed outside the worktree"]
@@ -236,6 +277,9 @@ class Night:
 
     def end(self, name: str, result: Result) -> None:
         """An attempt ends; if it claims success, we look."""
+        if result.outcome.kind is K.DELEGATED:
+            self.hand_over(name, result)
+            return
         if result.outcome.kind is not K.COMPLETED:
             self.say(*after_attempt(self.run, self.run.tasks[name], result, self.now))
             return
@@ -255,13 +299,38 @@ class Night:
             found = Result(failed, result.exit, findings, tree, flags)
             self.say(*after_attempt(self.run, self.run.tasks[name], found, self.now))
             return
-        files = self.work[name][1]
         flags = ("it also changed src/app.py, which is not among its files",) if name == "jobs" else ()
+        if name in _REVIEWS:
+            self.say(ev.ReviewRequested(name, findings, flags))
+            self.review(name)
+            return
         self.say(ev.VerificationPassed(name, findings, flags))
         if how == "conflict":
             outcome = Outcome(K.CONFLICT, detail, usage=result.outcome.usage)
             self.say(*after_attempt(self.run, self.run.tasks[name], Result(outcome, result.exit), self.now))
             return
+        self.land(name)
+
+    def hand_over(self, name: str, result: Result) -> None:
+        """A task is divided among parts that its agent has created."""
+        parts, work = _plan(_PARTS)
+        self.work |= work
+        for part, spec in parts.tasks.items():
+            self.say(ev.TaskAdded(part, replace(spec, parent=name)))
+        self.say(ev.DelegationRequested(name), ev.Delegated(name, result, "refs/daplug/work/1a2b3c"))
+
+    def review(self, name: str) -> None:
+        """What a person says of it, if somebody is awake."""
+        words = self.words[name].pop(0) if self.words[name] else None
+        if words:
+            self.say(ev.Rejected(name, words, "sam"))
+        elif words == "":
+            self.say(ev.Approved(name, "sam"))
+            self.land(name)
+
+    def land(self, name: str) -> None:
+        """The work comes home."""
+        files = self.work[name][1]
         commit = f"{self.chance.getrandbits(160):040x}"
         self.say(
             ev.StepDone(name, "context"),
@@ -319,7 +388,15 @@ def example() -> tuple[Run, Report, float]:
         for task in stuck[:1]
     )  # fmt: skip
     planning = Planning("READY_WITH_NOTES", "The payments need a sandbox account.")
-    made = report(run, night.now + 60, tails=TAILS, printed=PRINTED, left=WorkLeft(rows), planning=planning)
+    seen = {
+        name: Where(
+            f"/home/sam/web-shop/.worktrees/web-shop-1-{name}", f"daplug/web-shop-1-{name}", "8c1f09e2a7"
+        )
+        for name in _REVIEWS
+    }
+    made = report(
+        run, night.now + 60, tails=TAILS, printed=PRINTED, left=WorkLeft(rows), planning=planning, seen=seen
+    )
     return run, made, night.now + 60
 
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from daplug_supervisor.cli import options
 from daplug_supervisor.cli.output import json_text, mask, print_data, print_json_line, width
 from daplug_supervisor.cli.reading import choose, load_run, reading
+from daplug_supervisor.core.machine import Status as MachineStatus
 from daplug_supervisor.core.state import Run
 from daplug_supervisor.errors import UsageError
 from daplug_supervisor.journal import wal
 from daplug_supervisor.supervisor.clock import clock_of
 from daplug_supervisor.workspace import room, suspects
+from daplug_supervisor.workspace.files import StateDirectory
+
+if TYPE_CHECKING:
+    from daplug_supervisor.views.rows import SeenOf
 
 _LOOK = 1.0
 """Seconds between looks at the journal when it is followed and nothing was seen to change."""
@@ -26,21 +32,49 @@ def now(run: Run) -> float:
 
 @click.command()
 @options.run_id
+@click.option("--watch", "-w", "watched", is_flag=True, help="Keep it on the screen, up to date; q leaves.")
+@click.option("--tree", "as_tree", is_flag=True, help="All tasks, with their parts below them.")
 @options.as_json
 @options.state_dir
-def status(run: str | None, *, as_json: bool, state_dir: Path | None) -> int:
+def status(run: str | None, *, watched: bool, as_tree: bool, as_json: bool, state_dir: Path | None) -> int:
     """Show where RUN stands (the latest unfinished one, else the latest)."""
+    if watched + as_tree + as_json > 1:
+        raise UsageError(
+            "--watch, --tree and --json do not go together; programs follow `events --follow --json`"
+        )
+    if watched:
+        from daplug_supervisor.cli.watch import watch  # noqa: PLC0415
+
+        return watch(options.directory(state_dir), run)
     from daplug_supervisor.views.status import status as status_of  # noqa: PLC0415
     from daplug_supervisor.views.status import status_text  # noqa: PLC0415
 
     directory = options.directory(state_dir)
     found = load_run(directory, run)
+    if as_tree:
+        from daplug_supervisor.views.live_tree import tree_text  # noqa: PLC0415
+
+        click.echo(tree_text(found, now(found), width(), live=directory.holder() is not None))
+        return 0
     notices = (room.notice(str(directory.path)), wal.large(directory.journal))
     suspicious = suspects.read(directory.run(found.id))
     said = [text for text in notices if text]
-    view = status_of(found, now(found), directory.holder() is not None, said, suspicious)
+    view = status_of(
+        found, now(found), directory.holder() is not None, said, suspicious, seen_of(directory, found)
+    )
     print_data(view, status_text(view, width()), as_json=as_json)
     return 0
+
+
+def seen_of(directory: StateDirectory, run: Run) -> SeenOf:
+    """Where the work is that waits for a review; nothing is asked of git unless some does."""
+    from daplug_supervisor.views.rows import NOTHING_SEEN  # noqa: PLC0415
+
+    if not run.counts[MachineStatus.REVIEWING]:
+        return NOTHING_SEEN
+    from daplug_supervisor.supervisor.reports import seen  # noqa: PLC0415 (slow to import)
+
+    return seen(directory, run)
 
 
 @click.command()

@@ -96,7 +96,8 @@ HELP = {
     "halt-status": "Show the halt.",
     "doctor": "Look for what is wrong here.",
     "gc": "Remove merged worktrees of finished runs, and old logs.",
-    "task ...": "list, show, why, logs, retry, skip, cancel, complete, fail: one task.",
+    "task ...": "list, show, why, logs, attach, "
+    "create, update, split, remove, retry, skip, cancel, approve, reject, answer, complete, fail: tasks.",
     "provider ...": "list, pause, resume: the providers of a run.",
     "pr ...": "begin, pause, complete, continue: the state of a pull request.",
     "finish ...": "commit-rest, report: the last steps of a PLAN.md.",

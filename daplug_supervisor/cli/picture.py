@@ -11,6 +11,7 @@ from rich.text import Text
 
 from daplug_supervisor.core.machine import ACTIVE, SATISFIED, Status
 from daplug_supervisor.core.state import Run, TaskState
+from daplug_supervisor.views.derived import status_word
 from daplug_supervisor.views.text import clean, duration
 from daplug_supervisor.views.waits import waits
 
@@ -39,7 +40,7 @@ def picture(
     width: int,
     notices: Sequence[str] = (),
 ) -> RenderableType:
-    """All runs: a bar and counts each, then a line for every running task; what a person should know comes first."""
+    """All runs: a bar and counts each, a line for each task that runs or waits for its parts; notices come first."""
     parts: list[RenderableType] = [Text(clean(text), "yellow") for text in notices]
     for run in runs:
         parts.append(_head(run, now))
@@ -73,6 +74,8 @@ def _running(run: Run, now: float, lines: Mapping[str, str], width: int) -> Rend
     for style in ("cyan", "magenta", "default", "default"):
         grid.add_column(no_wrap=True, style=style, overflow="ellipsis")
     shown = [task for task in run.tasks.values() if task.status in ACTIVE] if run.active else []
+    if run.counts[Status.DELEGATED]:
+        shown += [task for task in run.tasks.values() if task.status is Status.DELEGATED]
     for task in shown[:MOST]:
         grid.add_row(*_task(task, now, lines.get(task.id, ""), width))
     if len(shown) > MOST:
@@ -82,6 +85,9 @@ def _running(run: Run, now: float, lines: Mapping[str, str], width: int) -> Rend
 
 def _task(task: TaskState, now: float, line: str, width: int) -> tuple[Text, Text, Text, Text]:
     attempt = task.attempt
+    if task.status is Status.DELEGATED:
+        waits = duration(now - task.changed_at).rjust(7)
+        return Text(f"  {task.id}"), Text(), Text(waits), Text(status_word(task), "magenta")
     provider = attempt.provider if attempt else task.provider
     number = f"#{attempt.number}" if attempt and attempt.number > 1 else ""
     since = now - attempt.at if attempt else 0.0

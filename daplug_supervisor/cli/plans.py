@@ -14,15 +14,16 @@ from daplug_supervisor.errors import UsageError
 
 @click.command()
 @click.argument("plan", type=click.Path(path_type=Path))
+@click.option("--notify", is_flag=True, help="Send a trial message in every way that the plan names.")
 @options.as_json
-def check(plan: Path, *, as_json: bool) -> int:
+def check(plan: Path, *, notify: bool, as_json: bool) -> int:
     """Show the stages of PLAN, its critical path, and what each pool will do. Exit 2 if the plan is wrong.
 
     Of a PLAN.md the sub-steps are shown as well.
     """
     from daplug_supervisor.formats import load_foreign, load_plan, prompts  # noqa: PLC0415
     from daplug_supervisor.views.plan import check as check_plan  # noqa: PLC0415
-    from daplug_supervisor.views.plan import check_text  # noqa: PLC0415
+    from daplug_supervisor.views.plan_text import check_text  # noqa: PLC0415
 
     foreign = load_foreign(plan)
     loaded = load_plan(plan) if foreign is None else foreign.plan
@@ -31,6 +32,10 @@ def check(plan: Path, *, as_json: bool) -> int:
     wrong = prompts.problems(loaded, Path.cwd())
     if wrong:
         raise UsageError("\n".join(wrong))
+    if notify:
+        from daplug_supervisor.cli.notify_trial import try_out  # noqa: PLC0415 (seldom needed)
+
+        return try_out(loaded, as_json=as_json)
     found = check_plan(loaded, os.environ)
     print_data(found, check_text(found, width()), as_json=as_json)
     return 0

@@ -18,6 +18,7 @@ from daplug_supervisor.core.machine import ACTIVE
 from daplug_supervisor.core.state import Run
 from daplug_supervisor.supervisor.handle import RunHandle
 from daplug_supervisor.supervisor.supervisor import Supervisor
+from daplug_supervisor.views.live_said import said
 from daplug_supervisor.views.log import log_text
 from daplug_supervisor.workspace.files import STDERR, STDOUT, read_tail
 from daplug_supervisor.workspace.room import FULL
@@ -105,7 +106,5 @@ def last_lines(supervisor: Supervisor, run: Run) -> dict[str, str]:
         if task.status in ACTIVE and task.attempt is not None:
             folder = Path(supervisor.directory.attempt(run.id, name, task.attempt.number))
             data = read_tail(folder / STDOUT, _TAIL) or read_tail(folder / STDERR, _TAIL)
-            said = supervisor.mask(data.decode("utf-8", "replace"))
-            lines = [line for line in said.splitlines() if line.strip()]
-            found[name] = lines[-1] if lines else ""
+            found[name] = supervisor.mask(said(supervisor.mask(data.decode("utf-8", "replace"))))
     return found

@@ -15,6 +15,7 @@ from daplug_supervisor.errors import UsageError
 
 if TYPE_CHECKING:
     from daplug_supervisor.cli.specs import Chosen
+    from daplug_supervisor.core.health import Rules
     from daplug_supervisor.core.model import Run
     from daplug_supervisor.core.plan import Plan
     from daplug_supervisor.formats.imported import Imported
@@ -42,7 +43,8 @@ if TYPE_CHECKING:
 @options.state_dir
 def run(
     plan: str | None, only: tuple[str, ...], parallel: int | None, *, step: bool, fresh: bool, dry_run: bool,
-    provider: str | None, worktree: bool, executor: str | None, quiet: bool, as_json: bool, state_dir: Path | None,
+    provider: str | None, worktree: bool, executor: str | None, quiet: bool, health: Rules | None, as_json: bool,
+    state_dir: Path | None,
 ) -> int:  # fmt: skip
     """Run PLAN to its end, in the working directory; it may be daplug's .sprint-state.json, or a plan of at_runner.
 
@@ -63,7 +65,7 @@ def run(
         from daplug_supervisor.cli import session_plan  # noqa: PLC0415 (few plans are sessions)
 
         state_dir = session_plan.state_of(session, state_dir)
-    directory = options.directory(state_dir).path
+    directory = options.directory(state_dir, new=True).path
     foreign, loaded = _loaded(chosen, directory, provider, worktree=worktree)
     if foreign is not None:
         parallel = parallel or foreign.parallel
@@ -72,7 +74,8 @@ def run(
             click.echo("Nothing is left to be done.", err=True)
             return 0
     if dry_run:
-        from daplug_supervisor.views.plan import check, check_text  # noqa: PLC0415
+        from daplug_supervisor.views.plan import check  # noqa: PLC0415
+        from daplug_supervisor.views.plan_text import check_text  # noqa: PLC0415
 
         found = check(loaded, os.environ)
         print_data(found, check_text(found, width()), as_json=as_json)
@@ -103,11 +106,11 @@ def run(
         ]  # fmt: skip
 
     return driving.drive(
-        lambda: Supervisor(directory, executor=executor),
+        lambda: Supervisor(directory, executor=executor, health=health),
         begin,
         quiet=quiet or step,
         as_json=as_json,
-        more=partial(_in_the_end, options.directory(state_dir)),
+        more=partial(_in_the_end, options.directory(state_dir, new=True)),
     )
 
 
@@ -162,6 +165,7 @@ def resume(
     *,
     executor: str | None,
     quiet: bool,
+    health: Rules | None,
     as_json: bool,
     state_dir: Path | None,
 ) -> int:
@@ -190,7 +194,7 @@ def resume(
         return handles
 
     return driving.drive(
-        lambda: Supervisor(directory.path, executor=executor),
+        lambda: Supervisor(directory.path, executor=executor, health=health),
         begin,
         quiet=quiet,
         as_json=as_json,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from daplug_supervisor.cli import options
 from daplug_supervisor.cli.output import print_data, print_harmless, width
 from daplug_supervisor.cli.prompt_options import prompt_options
 from daplug_supervisor.cli.slots import PromptCommand
+
+if TYPE_CHECKING:
+    from daplug_supervisor.core.health import Rules
 
 
 @click.command("run-prompt", cls=PromptCommand)
@@ -21,8 +24,8 @@ from daplug_supervisor.cli.slots import PromptCommand
 @options.as_json
 @options.state_dir
 def run_prompt(
-    selectors: tuple[str, ...], *, fresh: bool, dry_run: bool, executor: str | None, quiet: bool, as_json: bool,
-    state_dir: Path | None, **given: Any,
+    selectors: tuple[str, ...], *, fresh: bool, dry_run: bool, executor: str | None, quiet: bool, health: Rules | None,
+    as_json: bool, state_dir: Path | None, **given: Any,
 ) -> int:  # fmt: skip
     """Run daplug prompts: SELECTORS are numbers, folder/number, names, ranges (002-005) and lists (1,3).
 
@@ -36,7 +39,8 @@ def run_prompt(
     plan, notes = plan_of(selectors, here, executor, given)
     print_harmless("\n".join(f"note: {note}" for note in notes))
     if dry_run:
-        from daplug_supervisor.views.plan import check, check_text  # noqa: PLC0415
+        from daplug_supervisor.views.plan import check  # noqa: PLC0415
+        from daplug_supervisor.views.plan_text import check_text  # noqa: PLC0415
 
         found = check(plan, os.environ)
         print_data(found, check_text(found, width()), as_json=as_json)
@@ -53,8 +57,8 @@ def run_prompt(
             )
         ]
 
-    directory = options.directory(state_dir)
+    directory = options.directory(state_dir, new=True)
     return driving.drive(
-        lambda: Supervisor(directory.path, executor=executor), begin, quiet=quiet, as_json=as_json,
+        lambda: Supervisor(directory.path, executor=executor, health=health), begin, quiet=quiet, as_json=as_json,
         data=lambda run, _: document(directory, run),
     )  # fmt: skip

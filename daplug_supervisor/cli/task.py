@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, get_args
+from typing import TYPE_CHECKING
 
 import click
 from msgspec.structs import replace
 
-from daplug_supervisor.cli import options
-from daplug_supervisor.cli.inspect import now, wait_for_change
+from daplug_supervisor.cli import options, task_changes, task_decisions
+from daplug_supervisor.cli.attach import attach
+from daplug_supervisor.cli.following import copy
+from daplug_supervisor.cli.inspect import now, seen_of, wait_for_change
 from daplug_supervisor.cli.output import mask, print_data, width
 from daplug_supervisor.cli.reading import load_run
 from daplug_supervisor.cli.result import complete, fail
-from daplug_supervisor.core.commands import Verb
 from daplug_supervisor.core.lookup import find_task
 from daplug_supervisor.core.machine import ACTIVE, Status
 from daplug_supervisor.core.secrets import Lines
 from daplug_supervisor.core.state import Run
 from daplug_supervisor.errors import NotPossibleError
-from daplug_supervisor.views.text import clean
+from daplug_supervisor.ports import Identity
 from daplug_supervisor.workspace import suspects
-from daplug_supervisor.workspace.files import STDERR, STDOUT, StateDirectory, open_output
+from daplug_supervisor.workspace.files import STDERR, STDOUT, StateDirectory
 
 if TYPE_CHECKING:
+    from daplug_supervisor.views.orchestration_state import SubtaskHealth
     from daplug_supervisor.workspace.changes import Work
 
 _LOOKS = 5.0
@@ -34,19 +35,30 @@ _LOOKS = 5.0
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def task() -> None:
-    """Look at tasks, and decide about them."""
+    """Look at tasks, create and change them, and decide about them."""
 
 
 @task.command("list")
 @click.option("--ready", is_flag=True, help="Exactly those that could start now, one 'ID: title' a line.")
 @click.option("--status", type=click.Choice([str(status) for status in Status]), help="Only those.")
+@click.option(
+    "--tree/--flat",
+    default=None,
+    help="Parts below their tasks, or a column that says whose part each is.  [default: --tree if there are any]",
+)
 @options.chosen_run
 @options.as_json
 @options.state_dir
 def list_tasks(
-    *, ready: bool, status: str | None, run: str | None, as_json: bool, state_dir: Path | None
+    *,
+    ready: bool,
+    status: str | None,
+    tree: bool | None,
+    run: str | None,
+    as_json: bool,
+    state_dir: Path | None,
 ) -> int:
-    """List the tasks of a run."""
+    """List the tasks of a run. With --json: in the order of the plan, each with its parent and its children."""
     from daplug_supervisor.views import tasks as views  # noqa: PLC0415
 
     directory = options.directory(state_dir)
@@ -54,7 +66,8 @@ def list_tasks(
     at = now(found)
     live = directory.holder() is not None
     rows = views.tasks(found, at, live, ready=ready, status=Status(status) if status else None)
-    text = "\n".join(views.ready_lines(found, at)) if ready else views.tasks_text(rows, at, width())
+    lines = views.ready_lines(found, at) if ready else [views.tasks_text(rows, at, width(), tree=tree)]
+    text = "\n".join(lines)
     print_data(rows, text, as_json=as_json)
     return 0
 
@@ -74,8 +87,22 @@ def show(name: str, *, run: str | None, as_json: bool, state_dir: Path | None) -
     at = now(found)
     live, suspicious = directory.holder() is not None, suspects.read(directory.run(found.id))
     detail = views.task_detail(found, name, at, live, os.environ, suspicious, _work(directory, found, name))
+    detail = replace(detail, health=_health(directory, found, name, at))
     print_data(detail, views.task_text(detail, at, width()), as_json=as_json)
     return 0
+
+
+def _health(directory: StateDirectory, run: Run, name: str, at: float) -> SubtaskHealth | None:
+    """Whether the running attempt shows that it works, as was seen last; None if none runs."""
+    attempt = run.tasks[name].attempt
+    if run.tasks[name].status is not Status.RUNNING or attempt is None:
+        return None
+    from daplug_supervisor.processes.tree import lives  # noqa: PLC0415 (only for what runs)
+    from daplug_supervisor.views.orchestration_state import health_now  # noqa: PLC0415
+    from daplug_supervisor.workspace.monitoring import read_state  # noqa: PLC0415
+
+    alive = attempt.pid > 0 and lives(Identity(attempt.pid, attempt.start, attempt.boot))
+    return health_now(read_state(directory.path), run, run.tasks[name].id, at, alive=alive)
 
 
 def _work(directory: StateDirectory, run: Run, name: str) -> Work | None:
@@ -113,6 +140,7 @@ def why(name: str, *, run: str | None, as_json: bool, state_dir: Path | None) ->
         live=live,
         stop_file=directory.stop_requested(),
         suspects=suspects.read(directory.run(found.id)),
+        seen=seen_of(directory, found).get(name),
     )
     print_data(answer, views.why_text(answer, width()), as_json=as_json)
     return 0
@@ -152,79 +180,20 @@ def logs(
         print_data(files, "", as_json=True)
         return 0
     masked = None if raw else Lines(mask())
-    offset = _copy(path, 0, masked)
+    offset = copy(path, 0, masked)
     while follow and find_task(found, name).status in ACTIVE:
         wait_for_change(folder, 2.0)
-        offset = _copy(path, offset, masked)
+        offset = copy(path, offset, masked)
         found = load_run(directory, found.id)
-    _copy(path, offset, masked)
+    copy(path, offset, masked)
     return 0
 
 
-def _copy(path: Path, offset: int, masked: Lines | None) -> int:
-    """Print a file from an offset on, and return the new offset. Without a mask it is printed as it is."""
-    try:
-        with open_output(path) as file, open_output(path) as same:
-            while (begin := _next_data(same, offset)) is not None:
-                if begin > offset:
-                    click.echo(f"[... {begin - offset} bytes left out ...]")
-                file.seek(begin)
-                offset = _copy_piece(file, begin, _end_of_data(same, begin), masked)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise NotPossibleError(f"{path}: {error.strerror}") from error
-    sys.stdout.flush()
-    return offset
-
-
-def _copy_piece(file: BinaryIO, offset: int, end: int, masked: Lines | None) -> int:
-    while chunk := file.readline(min(65536, end - offset)):
-        if masked is None:
-            sys.stdout.buffer.write(chunk)
-        else:
-            click.echo(clean(masked(chunk.decode("utf-8", "replace").rstrip("\r\n"))))
-        offset += len(chunk)
-    return offset
-
-
-def _next_data(file: BinaryIO, offset: int) -> int | None:
-    """Where there is something from an offset on, or None: the middle of a long log that still grows is a hole."""
-    try:
-        found = os.lseek(file.fileno(), offset, os.SEEK_DATA)
-    except OSError:
-        return None
-    return found if found < os.fstat(file.fileno()).st_size else None
-
-
-def _end_of_data(file: BinaryIO, offset: int) -> int:
-    return os.lseek(file.fileno(), offset, os.SEEK_HOLE)
-
-
-def _decision(verb: Verb, text: str, *, forcible: bool = False) -> click.Command:
-    """A command that tells the run something about one task."""
-
-    @click.argument("name", metavar="TASK")
-    @click.option("--reason", default="", help="Why, for the journal.")
-    @options.chosen_run
-    @options.as_json
-    @options.state_dir
-    def decide(
-        name: str, *, reason: str, run: str | None, as_json: bool, state_dir: Path | None, force: bool = False
-    ) -> int:
-        from daplug_supervisor.cli.sending import tell  # noqa: PLC0415
-
-        directory = options.directory(state_dir)
-        return tell(directory, verb, run=run or "", task=name, reason=reason, force=force, as_json=as_json)
-
-    if forcible:
-        decide = click.option("--force", is_flag=True, help="Even if another try cannot help.")(decide)
-    assert verb in get_args(Verb)  # noqa: S101
-    return click.command(verb, help=text)(decide)
-
-
-task.add_command(_decision("retry", "Try an ended task again, with its tries counted anew.", forcible=True))
-task.add_command(_decision("skip", "Go on without a task: what needs it may start."))
-task.add_command(_decision("cancel", "Stop a task for good: what needs it stays blocked."))
-task.add_command(complete)
-task.add_command(fail)
+for _command in (
+    *task_changes.COMMANDS,
+    *task_decisions.COMMANDS,
+    attach,
+    complete,
+    fail,
+):
+    task.add_command(_command)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
+from daplug_supervisor.core.model import Remark
 from daplug_supervisor.core.plan import Assignment, Task
 from daplug_supervisor.core.results import Exit
 
@@ -14,6 +15,9 @@ ATTEMPT_VARIABLE = "DAPLUG_SUP_ATTEMPT"
 RESULT = "result.json"
 """What an attempt says of itself, in its outbox, and then in its own directory."""
 
+QUESTION = "needs-input.md"
+"""What an attempt asks a person, in its outbox, and then in its own directory."""
+
 
 class Bundle(Struct, frozen=True):
     """Everything an attempt gets. All paths are absolute.
@@ -21,7 +25,8 @@ class Bundle(Struct, frozen=True):
     `directory` is the attempt's own, in the state directory; `target` the directory that the run is about; `cwd`
     where the attempt works; `prompt_file` the copy of its prompt, for a task that has one; `previous` says in one
     line why the attempt before this one did not do. `inputs` are the task's, with what earlier tasks handed on in its
-    place; `outbox` is a directory of its own where it works, into which it may write for us ('' if nothing is wanted).
+    place; `remarks` are what people said of attempts before it; `outbox` is a directory of its own where it works, into
+    which it may write for us ('' if nothing is wanted).
     """
 
     run: str
@@ -38,6 +43,7 @@ class Bundle(Struct, frozen=True):
     previous: str = ""
     inputs: dict[str, str] = field(default_factory=dict)
     outbox: str = ""
+    remarks: tuple[Remark, ...] = ()
     options: dict[str, object] = field(default_factory=dict)
 
     @property
@@ -48,7 +54,7 @@ class Bundle(Struct, frozen=True):
     @property
     def result_file(self) -> str:
         """Where the attempt puts its result; '' if none is wanted."""
-        return f"{self.outbox}/{RESULT}" if self.outbox else ""
+        return f"{self.outbox}/{RESULT}" if self.outbox and self.spec.wants_result else ""
 
 
 class Command(Struct, frozen=True):

@@ -122,10 +122,13 @@ def _halt(run: Run, command: Command) -> ev.Event:
     return ev.HaltRequested(command.reason or "asked to halt", "command", run.at_work)
 
 
+_SEEN: Final = {"approve": "approved", "reject": "rejected"}
+
+
 def _review(task: TaskState, command: Command) -> list[ev.Event]:
     if task.status is not Status.REVIEWING:
         raise NotPossibleError(
-            f"task {task.id} is {task.status}: only what waits for review can be {command.verb}ed"
+            f"task {task.id} is {task.status}: only what waits for review can be {_SEEN[command.verb]}"
         )
     if command.verb == "approve":
         return [ev.Approved(task.id, remark=command.reason)]

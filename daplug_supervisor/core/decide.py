@@ -56,15 +56,15 @@ def decide(run: Run, now: float) -> Decision | None:
     if run.halt is not None:
         return ConfirmHalt() if run.halt.halted_at is None and not _still(run, run.halt) else None
     busy = [pool for pool in run.pools.values() if pool.busy]
-    halt = _halt(run, busy, now)
-    if halt is not None:
-        return halt
     if not (busy or run.active or run.whole):
         return Finish()
-    narrow = run.parallel is not None and run.active >= run.parallel
-    if narrow or last_places(run.plan.budget, run.spent, run.active):
-        return None
-    return _complete(run) or _start(run, busy, now)
+    halt = _halt(run, busy, now)
+    if halt is not None or (run.parallel is not None and run.active >= run.parallel):
+        return halt
+    whole = _complete(run)  # costs no try, so it waits for no budget
+    if whole is not None or last_places(run.plan.budget, run.spent, run.active):
+        return whole
+    return _start(run, busy, now)
 
 
 def _complete(run: Run) -> Complete | None:
@@ -83,15 +83,15 @@ def _still(run: Run, halt: Halt) -> int:
 
 def _halt(run: Run, busy: list[Pool], now: float) -> RequestHalt | None:
     """Why to start nothing more, although something is left: a failure, time, money, or only stopped pools."""
-    if run.plan.on_failure == "halt" and run.fresh_failures and (busy or run.active):
+    if run.plan.on_failure == "halt" and run.fresh_failures:
         return RequestHalt("a task did not succeed and the plan says on_failure: halt", "failure")
     limit = run.plan.timeout
-    if limit is not None and run.worked(now) >= limit and (busy or run.active):
+    if limit is not None and run.worked(now) >= limit:
         return RequestHalt(f"the run's timeout of {limit:g} s is over", "timeout")
     spent = reached(run.plan.budget, run.spent) if busy else ""
     if spent:
         return RequestHalt(f"the run's budget is spent ({spent}): raise it in the plan to go on", "budget")
-    if busy and not run.active and all(_hopeless(run, pool) for pool in busy):
+    if busy and not (run.active or run.whole) and all(_hopeless(run, pool) for pool in busy):
         reasons = "; ".join(f"provider {pool.name} is stopped: {pool.reason}" for pool in busy)
         return RequestHalt(reasons, "provider")
     return None

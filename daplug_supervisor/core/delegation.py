@@ -20,10 +20,31 @@ def progress(task: TaskState) -> tuple[int, int]:
     return len(task.children) - task.open, len(task.children)
 
 
+def landing_on(run: Run, name: str) -> tuple[str, ...]:
+    """The delegated tasks above one on whose branches work comes home, the outermost first; none: the run's own."""
+    found, parent = list[str](), run.spec(name).parent
+    while parent is not None:
+        spec = run.spec(parent)
+        if run.tasks[parent].status is Status.DELEGATED and spec.worktree and spec.land:
+            found.append(parent)
+        parent = spec.parent
+    return tuple(reversed(found))
+
+
+def parts_of(run: Run, name: str) -> list[str]:
+    """The parts of a task, each followed by its own."""
+    found: list[str] = []
+    for child in run.tasks[name].children:
+        found += [child, *parts_of(run, child)]
+    return found
+
+
 def _result(run: Run, task: TaskState) -> Result:
     """What they hand on, as far as the task is to hand it on; of the same name, what the last one says."""
     done, wanted = len(task.children), run.spec(task.id).outputs
+    skipped = any(run.tasks[name].status is Status.SKIPPED for name in task.children)
     said = f"its {done} children are done" if done > 1 else "its child is done"
+    said += " or skipped" if skipped else ""
     claim = None
     if wanted:
         found: dict[str, object] = {}

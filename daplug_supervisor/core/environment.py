@@ -49,7 +49,13 @@ AGENTS: Final = (
 )  # fmt: skip
 """The families of the agents' own programs, handed on with what they log in with; and our own."""
 
-OF_ONE_ATTEMPT: Final = ("DAPLUG_OUTBOX", "DAPLUG_RESULT", "DAPLUG_INPUTS", "DAPLUG_INPUT_*")
+OF_ONE_ATTEMPT: Final = (
+    "DAPLUG_OUTBOX",
+    "DAPLUG_RESULT",
+    "DAPLUG_INPUTS",
+    "DAPLUG_INPUT_*",
+    "DAPLUG_REMARKS",
+)
 """What an attempt is given for itself: what a supervisor that runs within one starts is told something else."""
 
 _NOBODYS = frozenset({"_", "PWD", "OLDPWD", "SHLVL", "LS_COLORS", "LINES", "COLUMNS"})

@@ -20,6 +20,10 @@ Step = Literal["context", "checkbox", "commit", "merge"]
 """What bringing verified work home is made of, in this order; each may be done twice, and is then done once."""
 
 
+UNREADABLE = "unknown"
+"""The verb in the answer to what was no command."""
+
+
 def _snake(name: str) -> str:
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
 
@@ -65,6 +69,10 @@ class CommandAnswered(Event, frozen=True):
     verb: str
     applied: bool
     message: str = ""
+
+    def answers(self, command: str) -> bool:
+        """Whether this is the answer to the command of that id. What could not be read was no command."""
+        return self.id == command and self.verb != UNREADABLE
 
 
 class JournalRepaired(Event, frozen=True):
@@ -325,11 +333,13 @@ class DelegationRequested(TaskEvent, frozen=True):
 class Delegated(TaskEvent, frozen=True):
     """The task waits for its children and needs no slot.
 
-    `result` is how its attempt ended (None: it had no slot). `kept` is the ref under which its unfinished work is.
+    `result` is how its attempt ended (None: it had no slot). `kept` is the ref under which its unfinished work is,
+    `reason` says where the rest of that is, if there is any.
     """
 
     result: Result | None = None
     kept: str = ""
+    reason: str = ""
 
 
 class ChildrenDone(TaskEvent, frozen=True):
@@ -424,9 +434,12 @@ KINDS: dict[str, type[Event]] = {
 
 MARKS: tuple[type[Event], ...] = (
     RunSubmitted, RunStarted, RunFinished, PlanChanged, TaskAdded, TaskChanged, TaskRemoved, TaskReset, TaskSkipped,
-    TaskAdopted, ChildrenDone, Approved, Rejected, TaskAnswered,
+    TaskAdopted, Delegated, ChildrenDone, Approved, Rejected, TaskAnswered,
 )  # fmt: skip
-"""What begins, ends or reopens a run: a run whose latest mark is not RunFinished is unfinished."""
+"""What begins, ends or reopens a run: a run whose latest mark is not RunFinished is unfinished.
+
+The journal has an index of these, in this order: another one is another schema version.
+"""
 
 
 class Entry(Struct, frozen=True):

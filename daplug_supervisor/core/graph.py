@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 Needs = Mapping[str, Iterable[str]]
 """For each node the nodes that must be finished before it. Every named node must be a key."""
+
+
+MOST_STAGES: Final = 10
+"""Stages that a plan with barriers, or the parts of one task, may form: more of them are several plans."""
 
 
 def dependents(needs: Needs) -> dict[str, list[str]]:
@@ -57,16 +62,21 @@ def cycle(needs: Needs) -> list[str]:
     return [*nodes[nodes.index(node) :], node]
 
 
+def levels(needs: Needs) -> dict[str, int]:
+    """For each node how many levels are before its own; nodes in a cycle, or behind one, are left out."""
+    level: dict[str, int] = {}
+    for node in ordered(needs):
+        level[node] = 1 + max((level[other] for other in needs[node]), default=-1)
+    return level
+
+
 def stages(needs: Needs) -> list[list[str]]:
     """Levels of the graph: the first needs nothing, each later one needs something of the level before it.
 
-    Levels describe a plan; they are not barriers: a task starts as soon as its own needs are met.
+    Levels describe a plan; they are barriers only where it says so: see `core.stages`.
     """
-    level: dict[str, int] = {}
     found: list[list[str]] = []
-    for node in ordered(needs):
-        depth = 1 + max((level[other] for other in needs[node]), default=-1)
-        level[node] = depth
+    for node, depth in levels(needs).items():
         if depth == len(found):
             found.append([])
         found[depth].append(node)

@@ -13,12 +13,13 @@ from typing import Final
 import msgspec
 from msgspec import Struct, field
 
-from daplug_supervisor.core import earlier
+from daplug_supervisor.core import earlier, told_delegation
 from daplug_supervisor.core.bundle import Bundle
 from daplug_supervisor.core.earlier import Earlier
 from daplug_supervisor.core.fences import BREAK, code, fenced, on_one_line
 from daplug_supervisor.core.passing import Wisdom
 from daplug_supervisor.core.template import Reference, Values, fill
+from daplug_supervisor.core.told_delegation import PROGRAM, Part
 
 MOST_INPUT: Final = 20_000
 """Characters of one input that a prompt holds; all of it is in the file of the inputs."""
@@ -70,6 +71,7 @@ class Told(Struct, frozen=True):
     """What an attempt is told beside the text of its task.
 
     `named` are values that the text names and that could not stand there. `checklist`: in the sections of a PLAN.md.
+    `program` is what to type to call us; `parts` are what the task was divided into.
     """
 
     bundle: Bundle
@@ -77,6 +79,8 @@ class Told(Struct, frozen=True):
     earlier: Earlier = Earlier()
     named: Mapping[str, str] = field(default_factory=dict)
     checklist: bool = False
+    program: str = PROGRAM
+    parts: tuple[Part, ...] = ()
 
 
 def filled(text: str, values: Values) -> tuple[str, dict[str, str]]:
@@ -102,10 +106,14 @@ def compose(text: str, told: Told) -> str:
     if told.checklist:
         return _as_checklist(text, told)
     parts = {
+        "What people said": told_delegation.people(told.bundle.remarks),
         "Inputs": _inputs(told),
         "What has to hold": _criteria(told.bundle),
         "Limits": _limits(told.bundle),
         "What earlier tasks found": _wisdom(told.wisdom),
+        "Parts of this task": told_delegation.divided(told.parts),
+        "Dividing the work": _dividing(told),
+        "Questions": told_delegation.questions(told.bundle),
         "Result": _result(told.bundle),
         "Earlier attempt": earlier.section(told.earlier),
     }
@@ -195,6 +203,10 @@ def _result(bundle: Bundle) -> str:
     return "\n\n".join(parts)
 
 
+def _dividing(told: Told) -> str:
+    return told_delegation.dividing(told.bundle, told.program, len(told.parts))
+
+
 def _template(bundle: Bundle) -> dict[str, object]:
     criteria = [
         {"id": one.label, "category": one.category, "command": one.line, "status": "PASS"}
@@ -222,11 +234,17 @@ def _as_checklist(text: str, told: Told) -> str:
         before = f"An earlier attempt at this task ended without success: {on_one_line(told.earlier.line)}"
     ours = {
         "EXPECTED OUTCOME": {"What we run": _criteria(bundle), "Result": _result(bundle)},
-        "REQUIRED TOOLS": {"": "" if own["REQUIRED TOOLS"] else _TOOLS},
+        "REQUIRED TOOLS": {
+            "": "" if own["REQUIRED TOOLS"] else _TOOLS,
+            "Dividing the work": _dividing(told),
+            "Questions": told_delegation.questions(bundle),
+        },
         "MUST DO": {"": _MUST_DO},
         "MUST NOT DO": {"": _must_not(bundle)},
         "CONTEXT": {
+            "What people said": told_delegation.people(told.bundle.remarks),
             "Dependencies": _inputs(told),
+            "Parts of this task": told_delegation.divided(told.parts),
             "Inherited Wisdom": _wisdom(told.wisdom),
             "Earlier attempt": before,
         },

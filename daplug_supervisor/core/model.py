@@ -43,7 +43,10 @@ class Spent(Struct):
 
 
 class Attempt(Struct):
-    """The current or last try at a task. `pid`, `start` and `boot` identify its shim once it is spawned."""
+    """The current or last try at a task. `pid`, `start` and `boot` identify its shim once it is spawned.
+
+    `of_children`: no try, but what the children of the task came to.
+    """
 
     number: int
     token: str
@@ -54,6 +57,7 @@ class Attempt(Struct):
     start: int = 0
     boot: str = ""
     deadline: float | None = None
+    of_children: bool = False
 
 
 class Check(Struct, frozen=True):
@@ -66,22 +70,24 @@ class Check(Struct, frozen=True):
 
 
 class Past(Struct, frozen=True):
-    """An ended attempt, for reports. Times are UTC seconds."""
+    """An ended attempt, for reports. Times are UTC seconds; `of_children` as of the attempt."""
 
     number: int
     provider: str
     at: float
     ended_at: float
     result: Result
+    of_children: bool = False
 
 
 class Remark(Struct, frozen=True):
-    """What a person said of a task: why its work was rejected, or the answer to its agent's question."""
+    """What a person said of a task, and when: why its work was rejected, or the answer to its agent's question."""
 
-    of: Literal["rejection", "answer"]
+    of: Literal["rejection", "answer", "approval"]
     text: str
     by: str = ""
     question: str = ""
+    at: float = 0.0
 
 
 class TaskState(Struct):
@@ -94,8 +100,9 @@ class TaskState(Struct):
     be merged. `findings` and `flags` are the latest, `check` is who looks at it now (`checks` counts these of one
     attempt). `steps` are those of bringing it home that are done, with what the event says; `commit` and `files` are
     what came home. `children` are its parts, `open` counts those that are neither done nor skipped; `delegating`: it
-    is to be ended and to wait for them; `kept` is the ref with what it had done by then. `stage` is its level in the
-    graph of needs, from 0. `remarks` are what people said of it.
+    is to be ended and to wait for them; `kept` is the ref with what it had done by then. `stage` is the one that a
+    barrier holds it back to, from 0 (-1: none). `remarks` are what people said of it, for the next attempt;
+    `approval` is the latest.
     """
 
     id: str
@@ -129,7 +136,8 @@ class TaskState(Struct):
     delegating: bool = False
     kept: str = ""
     remarks: tuple[Remark, ...] = ()
-    stage: int = 0
+    approval: Remark | None = None
+    stage: int = -1
     cancelling: bool = False
     reason: str = ""
     remedy: str = ""
@@ -156,7 +164,8 @@ class Pool(Struct):
     The tasks of the lane `free` may be run by one of its `fallback` while it is closed, those of `bound` may not.
     `rests` counts the rests in a row. `probing`: nothing has shown yet that a limit or an outage is over; `probe`
     is the task that is to show it, since `probed_at`. `answered_at` is when the provider was last seen to work.
-    `reason` is why it rests or is stopped, `pause` why it is paused. Times are UTC seconds.
+    `reason` is why it rests or is stopped, `pause` why it is paused. `troubled_at`: since when it has rested or been
+    stopped without an answer of its provider in between (0.0: it is well). Times are UTC seconds.
     """
 
     name: str
@@ -171,6 +180,7 @@ class Pool(Struct):
     probe: str = ""
     probed_at: float = 0.0
     answered_at: float = 0.0
+    troubled_at: float = 0.0
     stopped: bool = False
     reason: str = ""
     pause: str = ""
@@ -217,6 +227,8 @@ class Pool(Struct):
     def works(self) -> None:
         """Limits and outages are over."""
         self.rests, self.probing, self.probe = 0, False, ""
+        if not self.stopped:
+            self.troubled_at = 0.0
 
 
 class Halt(Struct, frozen=True):
@@ -234,8 +246,10 @@ class Run(Struct):
     """One execution of a plan. `counts` has a number for each status, `after` the dependents of each task.
 
     `hooks` are those that ran: which, and after which task; `notified` has the episodes that a person was told of.
-    `whole` are the delegated tasks of which all children are done. `edited` has what was changed while it runs: for
-    each such task its form in the plan as it was submitted, None where there was none.
+    `whole` are the delegated tasks of which all children are done. With barriers `stages` has the tasks of each stage
+    (`core.stages`), `left` how many of them are neither done nor skipped; `stage` is the first that has any left.
+    `edited` has what was changed while it runs: for each such task its form in the plan as it was submitted, None
+    where there was none.
     `waited`: for how long nothing was at work since the latest start, but for the wait that has lasted since
     `idle_since` (0.0: something is at work). `spent` is what all its attempts cost. `boot` and `booted` say what its
     times are measured by (`events.RunStarted`), `last_at` is its last event's.
@@ -262,6 +276,9 @@ class Run(Struct):
     hooks: dict[tuple[str, str], ev.HookRan] = field(default_factory=dict)
     notified: dict[str, ev.Notified] = field(default_factory=dict)
     whole: dict[str, None] = field(default_factory=dict)
+    stages: list[list[str]] = field(default_factory=list)
+    left: list[int] = field(default_factory=list)
+    stage: int = 0
     edited: dict[str, Task | None] = field(default_factory=dict)
     halt: Halt | None = None
     finished_at: float | None = None

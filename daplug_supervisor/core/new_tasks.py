@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
 from daplug_supervisor.core.model import Run
-from daplug_supervisor.core.plan import COMMAND, LOCAL, Criterion, Id, Name, Provider, Seconds, Task, Text
+from daplug_supervisor.core.plan import (
+    COMMAND,
+    FOR_AGENTS,
+    LOCAL,
+    Criterion,
+    Id,
+    Name,
+    Provider,
+    Seconds,
+    Task,
+    Text,
+)
 from daplug_supervisor.errors import NotPossibleError
 
 Priority = Annotated[int, Meta(ge=-1000, le=1000)]
@@ -47,9 +58,12 @@ class Known(Struct, frozen=True):
 
 _OWN: Final = (
     "title", "prompt", "instructions", "command", "needs", "accept", "inputs", "outputs", "result", "commit", "review",
-    "budget", "estimate", "estimate_tokens", "parent", "delegate", "priority",
+    "estimate", "estimate_tokens", "parent", "delegate",
 )  # fmt: skip
-"""What a part does not take over from its parent."""
+"""What a part does not take over from its parent. Its budget it does, or dividing work would be a way around it."""
+
+_PLACE: Final = ("worktree", "cwd", "base", "land", "priority")
+"""What a part takes over from a parent of another kind."""
 
 
 def spec_of(run: Run, new: NewTask, parent: str | None, known: Known) -> tuple[Task, Provider | None]:
@@ -75,10 +89,10 @@ def spec_of(run: Run, new: NewTask, parent: str | None, known: Known) -> tuple[T
         model=new.model or (None if other else base.model),
         cli=None if other else base.cli,
         variant=None if other else base.variant,
-        accept=new.accept,
+        accept=new.accept or base.accept,
         inputs=new.inputs,
         outputs=new.outputs,
-        estimate=new.estimate,
+        estimate=new.estimate if new.estimate is not None else base.estimate,
         **own,
     )
     return spec, provided_by(run, provider, known, command=new.command)
@@ -86,20 +100,26 @@ def spec_of(run: Run, new: NewTask, parent: str | None, known: Known) -> tuple[T
 
 def _inherited(run: Run, above: Task | None, *, command: bool) -> Task:
     """What a new task takes over: of its parent, if that is of the same kind, else of the plan."""
-    plain = {name: getattr(Task(), name) for name in _OWN}
     if above is not None and (above.command is not None) == command:
-        return replace(above, **plain)
-    place = (
-        {"worktree": above.worktree, "cwd": above.cwd, "base": above.base, "land": above.land}
-        if above
-        else {}
-    )
-    if command:
-        return replace(Task(provider=LOCAL), **place)
+        return replace(above, **_plain(_OWN))
     base = run.plan.created or Task()
-    if base.provider is None:
+    if command:
+        base = replace(base, **_plain(FOR_AGENTS))
+        base = replace(base, provider=LOCAL)
+    elif base.provider is None or _runs_commands(run, base.provider):
         base = replace(base, provider=next(_agents(run), None))
-    return replace(base, **plain, **place)
+    if above is None:
+        return base
+    return replace(base, **_plain(_OWN), **{name: getattr(above, name) for name in _PLACE})
+
+
+def _runs_commands(run: Run, name: str) -> bool:
+    found = run.plan.providers.get(name)
+    return found is not None and found.worker == COMMAND
+
+
+def _plain(names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: getattr(Task(), name) for name in names}
 
 
 def _agents(run: Run) -> Iterator[str]:

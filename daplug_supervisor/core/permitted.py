@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Final
 
-from msgspec.structs import replace
-
-from daplug_supervisor.core.graph import cycle
+from daplug_supervisor.core.graph import MOST_STAGES, cycle
 from daplug_supervisor.core.machine import Status
 from daplug_supervisor.core.model import Run, TaskState
 from daplug_supervisor.core.new_tasks import Known, NewTask
-from daplug_supervisor.core.plan import MAX_TASKS, Plan, Task
-from daplug_supervisor.core.queues import waits
+from daplug_supervisor.core.plan import MAX_TASKS, Task
+from daplug_supervisor.core.replanning import waited_for
+from daplug_supervisor.core.stages import stages_among, stages_of
 from daplug_supervisor.errors import NotPossibleError
 
 MOST_CHILDREN: Final = 50
@@ -23,6 +22,8 @@ _OPEN = frozenset(
     {Status.PENDING, Status.RUNNING, Status.DELEGATED, Status.FAILED, Status.STUCK, Status.CANCELLED}
 )
 """Statuses of a task that may get another part: it is not done, and nobody looks at its work."""
+
+_TOO_MANY: Final = f"{{}} would form {{}} stages, and {MOST_STAGES} are the most: make {{}} of them"
 
 MAY_NOT = "task {} may not delegate: the plan says so where it has 'delegate: 1' for it (or more, for parts of parts)"
 
@@ -51,10 +52,60 @@ def allowed(run: Run, new: NewTask, sender: str, parent: str) -> None:
         raise NotPossibleError(NO_COMMANDS)
     if new.model is not None and new.model != spec.model:
         raise NotPossibleError("an agent cannot choose models: leave it out, and the parent's is used")
+    own = run.spec(parent)
+    strange = [path for path in new.files if own.files and not _covered(path, own.files)]
+    if strange:
+        raise NotPossibleError(
+            f"{strange[0]} is not among the files that task {parent} may change: {', '.join(own.files)}"
+        )
+    no_more_than(run, sender, new.priority, new.timeout)
     if new.provider is not None and new.provider not in run.plan.providers:
         raise NotPossibleError(
             f"the plan has no provider {new.provider!r}; it has {', '.join(run.plan.providers)}"
         )
+
+
+def no_more_than(run: Run, sender: str, priority: int | None, timeout: float | None) -> None:
+    """Refuse what would have a part go before others, or last longer, than the task that its agent is at.
+
+    Raises:
+        NotPossibleError: so it is.
+    """
+    own = run.spec(sender)
+    if priority is not None and priority > own.priority:
+        raise NotPossibleError(f"a part cannot be more urgent than task {sender}: at most {own.priority}")
+    if timeout is not None and own.timeout is not None and timeout > own.timeout:
+        raise NotPossibleError(f"a part cannot have more time than task {sender}: at most {own.timeout:g}s")
+
+
+def _covered(path: str, wider: tuple[str, ...]) -> bool:
+    """Whether a path, or a pattern, is surely among others: one of them, or below a directory that is."""
+    below = [one.removesuffix("**") for one in wider if one.endswith(("/", "/**")) or one == "**"]
+    return path in wider or (".." not in path.split("/") and path.startswith(tuple(below)))
+
+
+def few_stages(run: Run, changed: Mapping[str, Task]) -> None:
+    """Refuse what would make a plan with barriers, or the parts of one task, one long line.
+
+    Raises:
+        NotPossibleError: so it is.
+    """
+    tasks: dict[str, Task] = {}
+    for name in dict.fromkeys(spec.parent for spec in changed.values()):
+        if name is None:
+            continue
+        names = dict.fromkeys(
+            (*run.tasks[name].children, *(one for one, spec in changed.items() if spec.parent == name))
+        )
+        tasks = tasks or {**run.plan.tasks, **changed}
+        count = stages_among(tasks, names)
+        if count > MOST_STAGES:
+            raise NotPossibleError(_TOO_MANY.format(f"the parts of task {name}", count, "parts of parts"))
+    if run.plan.stages != "barrier":
+        return
+    count = 1 + max(stages_of(tasks or {**run.plan.tasks, **changed}).values())
+    if count > max(MOST_STAGES, len(run.stages)):
+        raise NotPossibleError(_TOO_MANY.format("the tasks", count, "several plans"))
 
 
 def free_id(run: Run, name: str, others: Mapping[str, Task] = {}) -> None:
@@ -65,8 +116,9 @@ def free_id(run: Run, name: str, others: Mapping[str, Task] = {}) -> None:
     """
     if len(run.tasks) + len(others) >= MAX_TASKS:
         raise NotPossibleError(f"run {run.id} has {MAX_TASKS:,} tasks: that is the most there can be")
+    lower = name.lower()
     for other in (*run.tasks, *others):
-        if other.lower() == name.lower():
+        if other.lower() == lower:
             same = "" if other == name else " (upper and lower case are the same)"
             raise NotPossibleError(f"there is a task {other} already{same}: take another name")
 
@@ -104,13 +156,13 @@ def needed(
         raise NotPossibleError(f"run {run.id} has no task {other!r} to wait for{hint}")
 
 
-def no_cycle(plan: Plan, changed: Mapping[str, Task]) -> None:
+def no_cycle(run: Run, changed: Mapping[str, Task]) -> None:
     """Refuse what would have tasks wait for each other.
 
     Raises:
         NotPossibleError: so it is.
     """
-    found = cycle(waits(replace(plan, tasks={**plan.tasks, **changed})))
+    found = cycle(waited_for(run, changed))
     if found:
         raise NotPossibleError(
             f"the tasks would wait for each other: {' -> '.join(found)}; leave one of these out"

@@ -63,6 +63,8 @@ Name = Annotated[
     ),
 ]
 
+WEBHOOK_PATTERN = r"^(https?://[^\s\x00-\x1f]+|\$[A-Za-z_][A-Za-z0-9_]*|\$\{[A-Za-z_][A-Za-z0-9_]*\})(?!\n)$"
+
 DURATION_FIELDS = frozenset(
     {"timeout", "idle_timeout", "setup_timeout", "backoff", "max_backoff", "estimate", "grace"}
 )
@@ -168,11 +170,12 @@ class Notify(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     """How people are told that a run needs them, or is over: by a command of theirs, a webhook, their desktop.
 
     `command` is run without a shell, with the words in its environment and as JSON on its standard input; `webhook`
-    gets the JSON by POST. `on` is what they are told of.
+    gets the JSON by POST (``$NAME``: the address is in a variable, for it may be a secret). `on` is what they are
+    told of.
     """
 
     command: Annotated[tuple[str, ...], Meta(min_length=1)] | None = None
-    webhook: Annotated[str, Meta(pattern=r"^https?://[^\s\x00-\x1f]+$")] | None = None
+    webhook: Annotated[str, Meta(pattern=WEBHOOK_PATTERN)] | None = None
     desktop: bool = False
     on: tuple[Trouble, ...] = ("needs_person", "finished", "halted", "limited", "over_budget")
     timeout: Seconds = 30.0
@@ -279,6 +282,13 @@ class Task(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     def wants_outbox(self) -> bool:
         """Whether an attempt has something to write for us."""
         return self.wants_result or self.delegate > 0 or self.ask
+
+
+FOR_AGENTS = (
+    "provider", "model", "cli", "variant", "loop", "sandbox", "require_diff", "budget", "accept", "result", "commit",
+    "delegate", "review", "ask",
+)  # fmt: skip
+"""Fields of a task that commands do not take over from what is said for all."""
 
 
 class Plan(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -1,4 +1,4 @@
-"""The indexes of a run: unmet needs, ranks, the heaps of the pools. They keep a decision at O(log n).
+"""The indexes of a run: unmet needs, ranks, stages, the heaps of the pools. They keep a decision at O(log n).
 
 An entry of a heap is valid while its ticket is that of its task; the top of every heap is valid, always.
 """
@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from heapq import heappop, heappush
 from typing import Any
 
-from daplug_supervisor.core.graph import cycle, dependents, ranks
+from daplug_supervisor.core.graph import Needs, cycle, dependents, ranks
 from daplug_supervisor.core.machine import ACTIVE, SATISFIED, Status
 from daplug_supervisor.core.model import Lane, Pool, ReadyKey, Run, TaskState, WaitingKey
-from daplug_supervisor.core.plan import Plan
+from daplug_supervisor.core.plan import Plan, Provider
+from daplug_supervisor.core.stages import NO_STAGE, held, stages_of
 
 
 def provider_of(plan: Plan, task: str) -> str:
@@ -24,19 +25,33 @@ def provider_of(plan: Plan, task: str) -> str:
 
 def flaw(plan: Plan) -> str:
     """Why a plan cannot be indexed, or ''. Loaders refuse such plans, so this speaks of a damaged journal."""
-    for name, provider in plan.providers.items():
-        for other in provider.fallback:
-            if other not in plan.providers:
-                return f"provider {name!r} falls back to {other!r}, which there is not"
-    for name, spec in plan.tasks.items():
-        if spec.provider not in plan.providers:
-            return f"task {name!r} names no provider of the plan"
-        for other in spec.needs:
-            if other not in plan.tasks:
-                return f"task {name!r} needs {other!r}, which there is not"
-        if spec.parent is not None and spec.parent not in plan.tasks:
-            return f"task {name!r} is a part of {spec.parent!r}, which there is not"
-    found = cycle(waits(plan))
+    found = next(filter(None, (flaw_of(plan, name) for name in plan.tasks)), "")
+    found = found or next(filter(None, (flaw_of_provider(plan, name) for name in plan.providers)), "")
+    return found or circle(waits(plan))
+
+
+def flaw_of_provider(plan: Plan, name: str) -> str:
+    """What one of its providers names and the plan does not have, or ''."""
+    gone = [other for other in plan.providers[name].fallback if other not in plan.providers]
+    return f"provider {name!r} falls back to {gone[0]!r}, which there is not" if gone else ""
+
+
+def flaw_of(plan: Plan, name: str) -> str:
+    """What one of its tasks names and the plan does not have, or ''."""
+    spec = plan.tasks[name]
+    if spec.provider not in plan.providers:
+        return f"task {name!r} names no provider of the plan"
+    for other in spec.needs:
+        if other not in plan.tasks:
+            return f"task {name!r} needs {other!r}, which there is not"
+    if spec.parent is not None and spec.parent not in plan.tasks:
+        return f"task {name!r} is a part of {spec.parent!r}, which there is not"
+    return ""
+
+
+def circle(waiting: Needs) -> str:
+    """Which tasks wait for each other, or ''."""
+    found = cycle(waiting)
     return f"tasks need each other: {' -> '.join(found)}" if found else ""
 
 
@@ -63,7 +78,9 @@ def index(run: Run) -> None:
     needs = {name: spec.needs for name, spec in plan.tasks.items()}
     run.after = dependents(needs)
     children = parts(plan)
-    rank = ranks(waits(plan) if children else needs, lambda name: plan.tasks[name].estimate or 1.0)
+    rank = ranks(waits(plan) if children else needs, lambda name: weight(plan, name))
+    stage = stages_of(plan.tasks) if plan.stages == "barrier" else {}
+    run.stages = [[] for _ in range(1 + max(stage.values(), default=NO_STAGE))]
     before = run.tasks
     run.tasks = {}
     run.counts = dict.fromkeys(Status, 0)
@@ -74,9 +91,12 @@ def index(run: Run) -> None:
             task.provider, task.moved = named, False
         elif task.status is Status.PENDING and not task.moved:
             task.provider = named
-        task.order, task.rank, task.children = order, rank[name], children.get(name, [])
+        task.order, task.rank, task.stage = order, rank[name], stage.get(name, NO_STAGE)
+        task.children, task.open = children.get(name, []), 0
         run.tasks[name] = task
         run.counts[task.status] += 1
+        if task.stage != NO_STAGE:
+            run.stages[task.stage].append(name)
     for name, task in run.tasks.items():
         task.unmet = sum(run.tasks[other].status not in SATISFIED for other in set(plan.tasks[name].needs))
     run.whole = {}
@@ -84,13 +104,20 @@ def index(run: Run) -> None:
         task = run.tasks[name]
         task.open = sum(run.tasks[child].status not in SATISFIED for child in task.children)
         note_whole(run, task)
+    run.left = [sum(run.tasks[name].status not in SATISFIED for name in names) for names in run.stages]
+    run.stage = next((number for number, left in enumerate(run.left) if left), len(run.left))
     requeue(run)
+
+
+def weight(plan: Plan, task: str) -> float:
+    """What a task counts in the chains that it is in."""
+    return plan.tasks[task].estimate or 1.0
 
 
 def note_whole(run: Run, task: TaskState) -> None:
     """Keep in mind whether a task only waits to hear that its children are done. One without children never is."""
     if task.status is Status.DELEGATED and task.children and not task.open:
-        run.whole[task.id] = None
+        run.whole[task.id] = run.finished_at = None
     else:
         run.whole.pop(task.id, None)
 
@@ -108,10 +135,9 @@ def requeue(run: Run) -> None:
     before = run.pools
     run.pools = {}
     for name, provider in run.plan.providers.items():
-        pool = before.get(name) or Pool(name, provider.parallel)
+        pool = run.pools[name] = before.get(name) or new_pool(name, provider)
         pool.limit, pool.running, pool.bound, pool.free = provider.parallel, 0, Lane(), Lane()
         pool.account, pool.fallback = provider.account or "", provider.fallback
-        run.pools[name] = pool
     for task in run.tasks.values():
         if task.status in ACTIVE and task.attempt is not None:
             run.pools[task.attempt.provider].running += 1
@@ -119,9 +145,14 @@ def requeue(run: Run) -> None:
             queue(run, task)
 
 
+def new_pool(name: str, provider: Provider) -> Pool:
+    """The pool of a provider, empty."""
+    return Pool(name, provider.parallel, provider.account or "", provider.fallback)
+
+
 def queue(run: Run, task: TaskState) -> None:
     """Put a pending task whose needs are met where its pool finds it; then the run is not finished."""
-    if task.unmet or not selected(run, task.id):
+    if task.unmet or held(run, task) or not selected(run, task.id):
         return
     run.finished_at = None
     lane = lane_of(run, task)
@@ -148,6 +179,7 @@ def satisfy(run: Run, task: TaskState, change: int) -> None:
     if parent is not None:
         run.tasks[parent].open -= change
         note_whole(run, run.tasks[parent])
+    turn(run, task, change)
     for name in run.after[task.id]:
         other = run.tasks[name]
         was_ready = not other.unmet
@@ -157,6 +189,29 @@ def satisfy(run: Run, task: TaskState, change: int) -> None:
                 queue(run, other)
             elif was_ready:
                 unqueue(run, other)
+
+
+def turn(run: Run, task: TaskState, change: int) -> None:
+    """Count a task among those that its stage waits for (-1), or no longer (1); with barriers that may open others.
+
+    What a barrier lets go is put into its queue once each time that happens: a stage costs as much as its tasks.
+    """
+    if task.stage == NO_STAGE:
+        return
+    before = run.stage
+    run.left[task.stage] -= change
+    if change < 0:
+        run.stage = min(before, task.stage)
+    while run.stage < len(run.left) and not run.left[run.stage]:
+        run.stage += 1
+    if before == run.stage:
+        return
+    first, last = sorted((before, run.stage))
+    for names in run.stages[first + 1 : last + 1]:
+        for name in names:
+            other = run.tasks[name]
+            if other.status is Status.PENDING and not other.unmet:
+                (unqueue if change < 0 else queue)(run, other)
 
 
 def sharing(run: Run, provider: str) -> list[Pool]:

@@ -26,7 +26,7 @@ from daplug_supervisor.core.model import (
     State,
     TaskState,
 )
-from daplug_supervisor.core.plan import COMMAND, Plan, Provider, Task
+from daplug_supervisor.core.plan import COMMAND
 from daplug_supervisor.core.queues import (
     flaw,
     index,
@@ -38,6 +38,7 @@ from daplug_supervisor.core.queues import (
     satisfy,
     unqueue,
 )
+from daplug_supervisor.core.replanning import added, changed, removed, sound
 from daplug_supervisor.core.results import ANSWERED, RULES, OutcomeKind, Result, uses_try
 from daplug_supervisor.core.times import move, set_by
 from daplug_supervisor.errors import IllegalTransitionError
@@ -159,12 +160,12 @@ def _ended(run: Run, task: TaskState, result: Result, at: float, *, counts: bool
         task.tries -= 1
     else:
         _spend(run, task, attempt.provider, result, counts=counts)
-    task.past += (Past(attempt.number, attempt.provider, attempt.at, at, result),)
+    task.past += (Past(attempt.number, attempt.provider, attempt.at, at, result, attempt.of_children),)
     if result.findings or result.flags:
         task.findings, task.flags = result.findings, result.flags
     task.tries += counts
     task.lost = task.lost + 1 if kind is OutcomeKind.LOST else 0
-    if kind in ANSWERED:
+    if kind in ANSWERED and not attempt.of_children:
         run.pools[attempt.provider].answers(at)
 
 
@@ -199,7 +200,7 @@ def _gave_up(run: Run, task: TaskState, event: ev.TaskFailed | ev.TaskStuck, at:
     _ended(run, task, event.result, at, counts=uses_try(kind, command=command))
     task.reason = event.result.outcome.detail
     task.remedy = event.remedy if isinstance(event, ev.TaskStuck) else ""
-    run.fresh_failures += 1
+    run.fresh_failures += kind is not OutcomeKind.NEEDS_INPUT  # to ask is not to fail
 
 
 def _verifying(_run: Run, task: TaskState, event: ev.VerificationStarted, _at: float) -> None:
@@ -224,26 +225,30 @@ def _delegating(_run: Run, task: TaskState, _event: ev.DelegationRequested, _at:
 def _delegated(run: Run, task: TaskState, event: ev.Delegated, at: float) -> None:
     if event.result is not None:
         _ended(run, task, event.result, at, counts=False)
-    task.kept, task.reason, task.remedy = event.kept, "", ""
+    task.kept, task.reason, task.remedy = event.kept or task.kept, event.reason, ""
 
 
 def _children_done(_run: Run, task: TaskState, event: ev.ChildrenDone, at: float) -> None:
     """What the children have done counts as an attempt that claims success; it has cost nothing of its own."""
-    task.attempt = Attempt(event.number, event.token, event.provider, at)
-    task.past += (Past(event.number, event.provider, at, at, event.result),)
+    task.attempt = Attempt(event.number, event.token, event.provider, at, of_children=True)
+    task.past += (Past(event.number, event.provider, at, at, event.result, of_children=True),)
     task.tries += 1
     task.check, task.checks, task.steps = None, 0, {}
 
 
-def _rejected(run: Run, task: TaskState, event: ev.Rejected, _at: float) -> None:
+def _approved(_run: Run, task: TaskState, event: ev.Approved, at: float) -> None:
+    task.approval = Remark("approval", event.remark, event.by, at=at)
+
+
+def _rejected(run: Run, task: TaskState, event: ev.Rejected, at: float) -> None:
     _begin_again(run, task)
-    task.remarks += (Remark("rejection", event.remark, event.by),)
+    task.remarks += (Remark("rejection", event.remark, event.by, at=at),)
     task.reason, task.remedy = f"rejected: {event.remark}", ""
 
 
-def _task_answered(run: Run, task: TaskState, event: ev.TaskAnswered, _at: float) -> None:
+def _task_answered(run: Run, task: TaskState, event: ev.TaskAnswered, at: float) -> None:
     _begin_again(run, task)
-    task.remarks += (Remark("answer", event.answer, event.by, task.reason),)
+    task.remarks += (Remark("answer", event.answer, event.by, task.reason, at),)
     task.reason, task.remedy = "", ""
 
 
@@ -284,6 +289,7 @@ _NOTES: dict[type[ev.TaskEvent], Callable[[Run, TaskState, Any, float], None]] =
     ev.DelegationRequested: _delegating,
     ev.Delegated: _delegated,
     ev.ChildrenDone: _children_done,
+    ev.Approved: _approved,
     ev.Rejected: _rejected,
     ev.TaskAnswered: _task_answered,
     ev.StepDone: _step_done,
@@ -309,16 +315,10 @@ def _run(state: State, entry: ev.Entry) -> Run:
     return run
 
 
-def _sound(run: str, plan: Plan) -> None:
-    found = flaw(plan)
-    if found:
-        raise IllegalTransitionError(f"run {run!r} cannot have this plan: {found}")
-
-
 def _submitted(state: State, entry: ev.Entry, event: ev.RunSubmitted) -> None:
     if entry.run in state.runs:
         raise IllegalTransitionError(f"run {entry.run!r} exists already")
-    _sound(entry.run, event.plan)
+    sound(entry.run, flaw(event.plan))
     run = Run(entry.run, event.plan, event.target, event.source, entry.at)
     index(run)
     state.runs[entry.run] = run
@@ -326,7 +326,7 @@ def _submitted(state: State, entry: ev.Entry, event: ev.RunSubmitted) -> None:
 
 def _plan_changed(state: State, entry: ev.Entry, event: ev.PlanChanged) -> None:
     run = _run(state, entry)
-    _sound(run.id, event.plan)
+    sound(run.id, flaw(event.plan))
     for name, task in run.tasks.items():
         if task.status is Status.PENDING or task.status in ENDED:
             continue
@@ -346,49 +346,15 @@ def _plan_changed(state: State, entry: ev.Entry, event: ev.PlanChanged) -> None:
 
 
 def _task_added(state: State, entry: ev.Entry, event: ev.TaskAdded) -> None:
-    run = _run(state, entry)
-    if event.id in run.tasks:
-        raise IllegalTransitionError(f"run {run.id!r} has a task {event.id!r} already")
-    _replan(run, {**run.plan.tasks, event.id: event.spec}, (event.id,), _providers(run, event))
+    added(_run(state, entry), event, entry.at)
 
 
 def _task_changed(state: State, entry: ev.Entry, event: ev.TaskChanged) -> None:
-    run = _run(state, entry)
-    _without_slot(run, event.id)
-    _replan(run, {**run.plan.tasks, event.id: event.spec}, (event.id,), _providers(run, event))
+    changed(_run(state, entry), event)
 
 
 def _task_removed(state: State, entry: ev.Entry, event: ev.TaskRemoved) -> None:
-    run = _run(state, entry)
-    _without_slot(run, event.id)
-    tasks = {name: spec for name, spec in run.plan.tasks.items() if name != event.id}
-    for child in run.tasks[event.id].children:
-        tasks[child] = replace(tasks[child], parent=None)
-    _replan(run, tasks, (event.id, *run.tasks[event.id].children), run.plan.providers)
-
-
-def _without_slot(run: Run, task: str) -> None:
-    found = run.tasks.get(task)
-    if found is None:
-        raise IllegalTransitionError(f"run {run.id!r} has no task {task!r}")
-    if found.status in ACTIVE:
-        raise IllegalTransitionError(f"run {run.id!r}: task {task!r} is {found.status}: it cannot be changed")
-
-
-def _providers(run: Run, event: ev.TaskAdded | ev.TaskChanged) -> dict[str, Provider]:
-    if event.provider is None or event.spec.provider is None:
-        return run.plan.providers
-    return {event.spec.provider: event.provider, **run.plan.providers}
-
-
-def _replan(run: Run, tasks: dict[str, Task], changed: Iterable[str], providers: dict[str, Provider]) -> None:
-    """Go on with other tasks; what the changed ones were in the plan as it was submitted is kept in mind."""
-    plan = replace(run.plan, tasks=tasks, providers=providers)
-    _sound(run.id, plan)
-    for name in changed:
-        run.edited.setdefault(name, run.plan.tasks.get(name))
-    run.plan, run.finished_at = plan, None
-    index(run)
+    removed(_run(state, entry), event)
 
 
 def _run_started(state: State, entry: ev.Entry, event: ev.RunStarted) -> None:
@@ -430,7 +396,8 @@ def _resumed(state: State, entry: ev.Entry, _event: ev.Resumed) -> None:
     run.halt, run.fresh_failures = None, 0
     _begin_counting(run, entry.at)
     for pool in run.pools.values():
-        pool.stopped = False
+        if pool.stopped:
+            pool.stopped, pool.troubled_at = False, 0.0
 
 
 def _pool(state: State, entry: ev.Entry) -> Pool:
@@ -445,12 +412,14 @@ def _rested(state: State, entry: ev.Entry, event: ev.ProviderRested) -> None:
     pool = _pool(state, entry)
     pool.rests += pool.rest_until <= entry.at  # attempts that end together tell of one rest, not of several
     pool.rest_until, pool.reason = max(pool.rest_until, event.until), event.reason
+    pool.troubled_at = pool.troubled_at or entry.at
     pool.probing = True  # a probe that still runs stays the only one
 
 
 def _stopped(state: State, entry: ev.Entry, event: ev.ProviderStopped) -> None:
     pool = _pool(state, entry)
     pool.stopped, pool.reason = True, event.reason
+    pool.troubled_at = pool.troubled_at or entry.at
 
 
 def _paused(state: State, entry: ev.Entry, event: ev.ProviderPaused) -> None:

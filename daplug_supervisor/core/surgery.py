@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.changes import differences
+from daplug_supervisor.core.graph import ordered
 from daplug_supervisor.core.lookup import find_task
 from daplug_supervisor.core.machine import ACTIVE, Status
 from daplug_supervisor.core.model import Run, TaskState
@@ -15,14 +18,16 @@ from daplug_supervisor.core.permitted import (
     MAY_NOT,
     NO_COMMANDS,
     allowed,
+    few_stages,
     free_id,
     is_below,
     may_have_parts,
     needed,
     no_cycle,
+    no_more_than,
 )
 from daplug_supervisor.core.plan import Id, Plan, Provider, Seconds, Task, Text
-from daplug_supervisor.errors import NotPossibleError
+from daplug_supervisor.errors import NotPossibleError, PlanError, Problem
 
 _SHOWN = 5
 
@@ -55,7 +60,8 @@ def create(run: Run, new: NewTask, sender: str, known: Known) -> list[ev.Event]:
         allowed(run, new, sender, parent or sender)
     spec, provider = spec_of(run, new, parent, known)
     needed(run, new.id, spec.needs, known)
-    no_cycle(run.plan, {new.id: spec})
+    no_cycle(run, {new.id: spec})
+    few_stages(run, {new.id: spec})
     return [ev.TaskAdded(new.id, spec, provider)]
 
 
@@ -83,7 +89,9 @@ def update(run: Run, name: str, edit: Edit, sender: str, known: Known) -> list[e
     if changed == spec:
         raise NotPossibleError(f"task {name} is so already: there is nothing to change")
     needed(run, name, changed.needs, known)
-    no_cycle(run.plan, {name: changed})
+    no_cycle(run, {name: changed})
+    if changed.needs != spec.needs:
+        few_stages(run, {name: changed})
     words = ", ".join(text for _, text in differences(spec, changed))
     return [ev.TaskChanged(name, changed, words, provider)]
 
@@ -110,8 +118,11 @@ def remove(run: Run, name: str, reason: str, *, rewire: bool) -> list[ev.Event]:
         )
     needs, events = run.spec(name).needs, list[ev.Event]()
     for other in after:
-        if run.tasks[other].status in ACTIVE or run.tasks[other].status is Status.DONE:
-            continue
+        status = run.tasks[other].status
+        if status in ACTIVE or status is Status.DONE:
+            raise NotPossibleError(
+                f"task {name} stays: task {other}, which is {status}, was to come after it"
+            )
         spec = run.spec(other)
         new = tuple(dict.fromkeys(one for old in spec.needs for one in (needs if old == name else (old,))))
         events.append(
@@ -121,25 +132,35 @@ def remove(run: Run, name: str, reason: str, *, rewire: bool) -> list[ev.Event]:
 
 
 def split(run: Run, name: str, parts: tuple[NewTask, ...], known: Known) -> list[ev.Event]:
-    """Give a task's work to several new ones, its children; what waits for it waits for all of them.
+    """Give a task's work to several new ones, its children, which need what it needs; its dependents wait for all.
 
     Raises:
         NotPossibleError: it cannot be.
     """
     if not parts:
         raise NotPossibleError(f"task {name} is split into nothing: name its parts")
-    events: list[ev.Event] = []
+    events: dict[str, ev.Event] = {}
     others: dict[str, Task] = {}
+    may_have_parts(find_task(run, name))
     for part in parts:
-        may_have_parts(find_task(run, name))
+        if part.parent not in (None, name):
+            raise NotPossibleError(
+                f"task {part.id} is to be a part of {name}: it cannot be one of {part.parent}"
+            )
         free_id(run, part.id, others)
         spec, provider = spec_of(run, part, name, known)
+        spec = replace(spec, needs=tuple(dict.fromkeys((*run.spec(name).needs, *spec.needs))))
         others[part.id] = spec
-        events.append(ev.TaskAdded(part.id, spec, provider))
-    for one, whole in others.items():
-        needed(run, one, whole.needs, known, others)
-    no_cycle(run.plan, others)
-    return [*events, *delegation(find_task(run, name), len(others))]
+        events[part.id] = ev.TaskAdded(part.id, spec, provider)
+    for one, spec in others.items():
+        needed(run, one, spec.needs, known, others)
+    no_cycle(run, others)
+    few_stages(run, others)
+    # Each after those that it needs: after every event the plan has to be sound.
+    order = ordered({one: [need for need in spec.needs if need in others] for one, spec in others.items()})
+    whole = find_task(run, name)
+    more = [] if whole.status is Status.DELEGATED else delegation(whole, len(others))
+    return [*(events[one] for one in order), *more]
 
 
 def delegate(run: Run, name: str, sender: str) -> list[ev.Event]:
@@ -149,6 +170,10 @@ def delegate(run: Run, name: str, sender: str) -> list[ev.Event]:
         NotPossibleError: it cannot: it has none, or may not.
     """
     name = name or sender
+    if not name:
+        raise NotPossibleError(
+            "say which task is to wait for its parts: only within an attempt that is known"
+        )
     task = find_task(run, name)
     if sender and (name != sender or not run.spec(sender).delegate):
         raise NotPossibleError(
@@ -182,24 +207,47 @@ def delegation(task: TaskState, children: int) -> list[ev.Event]:
 
 
 def with_edits(run: Run, plan: Plan) -> Plan:
-    """The plan of a file, with what was changed while the run went on, unless the file says something new of it."""
-    tasks, providers = dict(plan.tasks), dict(plan.providers)
-    for name, before in run.edited.items():
-        if plan.tasks.get(name) != before:
-            continue
-        now = run.plan.tasks.get(name)
-        if now is None:
-            tasks.pop(name, None)
-        else:
-            tasks[name] = now
-    for spec in tasks.values():
-        if (
-            spec.provider is not None
-            and spec.provider not in providers
-            and spec.provider in run.plan.providers
-        ):
-            providers[spec.provider] = run.plan.providers[spec.provider]
-    return replace(plan, tasks=tasks, providers=providers)
+    """The plan of a file, with what was changed while the run went on, unless the file says something new of it.
+
+    Raises:
+        PlanError: what was changed does not go together with the file as it is now.
+    """
+    kept = {name for name, before in run.edited.items() if plan.tasks.get(name) == before}
+    now = {name: spec for name, spec in run.plan.tasks.items() if name in kept}
+    tasks = {
+        name: now.get(name, spec) for name, spec in plan.tasks.items() if name not in kept or name in now
+    }
+    tasks |= {name: spec for name, spec in now.items() if name not in tasks}
+    left = list(tasks.values())
+    while left:  # what was removed comes back if the file now has something that needs it
+        spec = left.pop()
+        for other in (*spec.needs, spec.parent):
+            if other in kept and other in plan.tasks and other not in tasks:
+                tasks[other] = plan.tasks[other]
+                left.append(tasks[other])
+    tasks |= {name: _fitting(name, spec, tasks, run) for name, spec in now.items()}
+    wanted = {spec.provider for spec in now.values()}
+    added = {
+        name: one for name, one in run.plan.providers.items() if name in wanted and name not in plan.providers
+    }
+    return replace(plan, tasks=tasks, providers={**plan.providers, **added})
+
+
+def _fitting(name: str, spec: Task, tasks: dict[str, Task], run: Run) -> Task:
+    """A task that was changed while the run went on; the file may no longer have what that needs, or its parent."""
+    gone = [other for other in spec.needs if _is_gone(other, tasks, run)]
+    if gone:
+        told = f"task {name} was changed while the run went on, and waits for {gone[0]}, which the plan has no longer"
+        remedy = f"put {gone[0]} back, or first say: task update {name} --not-blocked-by {gone[0]}"
+        raise PlanError([Problem(told, remedy, field=f"tasks.{gone[0]}")])
+    if spec.parent is not None and _is_gone(spec.parent, tasks, run):
+        return replace(spec, parent=None)
+    return spec
+
+
+def _is_gone(name: str, tasks: dict[str, Task], run: Run) -> bool:
+    """Whether a task was taken out of the file; what has started stays all the same."""
+    return name not in tasks and run.tasks[name].status is Status.PENDING
 
 
 def _edited(run: Run, spec: Task, edit: Edit, sender: str, known: Known) -> tuple[Task, Provider | None]:
@@ -211,6 +259,9 @@ def _edited(run: Run, spec: Task, edit: Edit, sender: str, known: Known) -> tupl
     provider = None
     if sender and edit.model is not UNSET:
         raise NotPossibleError("an agent cannot choose models: a person can")
+    if sender and run.spec(sender).command is None:
+        longest = None if edit.timeout is UNSET else inf if edit.timeout is None else edit.timeout
+        no_more_than(run, sender, None if edit.priority is UNSET else edit.priority, longest)
     if edit.provider is not UNSET:
         if sender and edit.provider not in run.plan.providers:
             raise NotPossibleError(f"the plan has no provider {edit.provider!r}")

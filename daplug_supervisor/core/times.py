@@ -45,6 +45,9 @@ def move(run: Run, by: float) -> None:
             attempt = task.attempt
             task.attempt = replace(attempt, at=attempt.at + by, spawned_at=attempt.spawned_at + by)
         task.past = tuple(replace(past, at=past.at + by, ended_at=past.ended_at + by) for past in task.past)
+        task.remarks = tuple(replace(one, at=one.at + by) for one in task.remarks)
+        if task.approval is not None:
+            task.approval = replace(task.approval, at=task.approval.at + by)
 
 
 def _moved(time: float, by: float) -> float:

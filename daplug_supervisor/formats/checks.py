@@ -22,7 +22,8 @@ from daplug_supervisor.core.plan import (
 )
 from daplug_supervisor.core.queues import parts
 from daplug_supervisor.core.secrets import looks_secret
-from daplug_supervisor.formats import references
+from daplug_supervisor.core.stages import stages_of, too_many
+from daplug_supervisor.formats import notices, references
 from daplug_supervisor.formats.findings import FieldPath, Finding, Nearest, choice, escaped, shown
 from daplug_supervisor.formats.resolve import BUILTIN_PROVIDERS, empty_budget
 
@@ -73,8 +74,9 @@ def check(plan: Plan) -> Iterator[Finding]:
             yield from _worker(path, plan, task)
     yield from _budgets(plan)
     yield from references.check(plan)
+    yield from notices.check(plan)
     yield from _subagents(plan)
-    yield from _cycles(plan)
+    yield from _order(plan)
 
 
 def _unique(field: str, names: Iterable[str]) -> Iterator[Finding]:
@@ -179,6 +181,29 @@ def _cycles(plan: Plan) -> Iterator[Finding]:
             for name, before in needs.items()
             if name not in gone
         }
+
+
+def _order(plan: Plan) -> Iterator[Finding]:
+    """What is wrong with who waits for whom: cycles, or more stages than are allowed."""
+    found = list(_cycles(plan))
+    yield from found
+    known = all(other in plan.tasks for task in plan.tasks.values() for other in task.needs)
+    if (
+        found
+        or not known
+        or not all((task.parent or name) in plan.tasks for name, task in plan.tasks.items())
+    ):
+        return
+    for parent, count in too_many(plan):
+        if parent:
+            message = f"its parts form {count} stages: at most {graph.MOST_STAGES} are allowed"
+            yield Finding(("tasks", parent), message, "make several tasks of it, or let fewer parts wait")
+            continue
+        late = next(name for name, at in stages_of(plan.tasks).items() if at == graph.MOST_STAGES)
+        most = graph.MOST_STAGES
+        message = f"stage {most + 1} of {count}: with stages: barrier at most {most} are allowed"
+        because = (("tasks", late, "needs"), ("stages",))
+        yield Finding(("tasks", late), message, "split the plan, or write stages: dag", because=because)
 
 
 def _env(path: FieldPath, env: dict[str, str]) -> Iterator[Finding]:

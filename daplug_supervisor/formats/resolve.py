@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import asdict, replace
 
-from daplug_supervisor.core.plan import LOCAL, Budget, Plan, PlanFile, Provider, Task
+from daplug_supervisor.core.plan import FOR_AGENTS, LOCAL, Budget, Plan, PlanFile, Provider, Task
 from daplug_supervisor.formats.findings import FieldPath, Finding, Nearest, choice, escaped, shown
 
 if TYPE_CHECKING:
@@ -16,10 +16,6 @@ if TYPE_CHECKING:
 
 _MERGED = ("retry", "loop", "env")
 _BELONGS_TO_PROVIDER = ("model", "cli", "variant")
-_FOR_AGENTS = (
-    "provider", *_BELONGS_TO_PROVIDER, "loop", "sandbox", "require_diff", "budget", "accept", "result", "commit",
-    "delegate", "review", "ask",
-)  # fmt: skip
 _MAX_PARALLEL = 10_000
 
 
@@ -105,7 +101,7 @@ class _Defaults:
         others = [name for name in declared if name != LOCAL]
         self._agent = {"provider": others[0] if len(others) == 1 else None, **values}
         self._elsewhere = {key: value for key, value in values.items() if key not in _BELONGS_TO_PROVIDER}
-        self._command = {key: value for key, value in values.items() if key not in _FOR_AGENTS}
+        self._command = {key: value for key, value in values.items() if key not in FOR_AGENTS}
         self._command["provider"] = LOCAL
         self._plain = (
             len(self._command) == 1 and not self._raw

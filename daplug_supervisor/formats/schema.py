@@ -39,6 +39,9 @@ def json_schema() -> dict[str, Any]:
         text["type"] = ["string", "integer"]
     task["properties"]["blocked_by"] = {**needs, "description": _BLOCKED_BY}
     task["not"] = {"required": ["needs", "blocked_by"]}
+    # What created tasks take over does not say what is to be done.
+    definitions["Created"] = dict(task)
+    schema["$defs"]["PlanFile"]["properties"]["created"]["anyOf"][0]["$ref"] = "#/$defs/Created"
     task["oneOf"] = [{"required": [field]} for field in ("prompt", "instructions", "command")]
     return {"$schema": DIALECT, "title": "daplug-supervisor plan", **schema}
 

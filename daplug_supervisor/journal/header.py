@@ -14,7 +14,7 @@ from daplug_supervisor.journal.rows import read_tail
 APPLICATION_ID = 0x64617073
 """``daps``: tells this file from every other SQLite file."""
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _MAGIC = b"SQLite format 3\x00"
 _VERSION_AT = 60

@@ -68,6 +68,15 @@ class MemoryJournal:
                 marks[run] = RunMark(run, first, isinstance(event, ev.RunFinished))
         return list(marks.values())
 
+    async def answer(self, command: str) -> ev.CommandAnswered | None:
+        """The answer to a command; see `ports.Journal.answer`."""
+        self._require_open()
+        for *_, data in self.durable:
+            event = ev.decode(data)
+            if isinstance(event, ev.CommandAnswered) and event.answers(command):
+                return event
+        return None
+
     async def read(self, run: str, after: int = 0) -> AsyncIterator[ev.Entry]:
         """The durable entries of a run; see `ports.Journal.read`."""
         self._require_open()

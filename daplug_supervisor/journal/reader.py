@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ GROUP BY run ORDER BY min(seq)
 """  # noqa: S608 (our own constants)
 READ = f"SELECT {_CONTENT} FROM event WHERE seq > ? AND run = ? ORDER BY seq LIMIT ?"  # noqa: S608
 READ_ALL = f"SELECT {_CONTENT} FROM event WHERE seq > ? ORDER BY seq LIMIT ?"  # noqa: S608
+ANSWERS = f"SELECT {_CONTENT} FROM event WHERE kind = 'command_answered' AND instr(data, ?) ORDER BY seq"  # noqa: S608
 _MARKING = {str(kind.__struct_config__.tag) for kind in ev.MARKS}
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*|")
 """What a run may be called; it is the name of a directory too."""
@@ -123,6 +124,11 @@ class ReadOnlyJournal:
             if len(rows) < PAGE or found[-1].seq == last:
                 return found
             after = found[-1].seq
+
+    def answer(self, command: str) -> ev.CommandAnswered | None:
+        """The answer to the command of this id, in whichever run; None if there is none."""
+        self.verify()
+        return answer_of(self._fetch(ANSWERS, (answer_sign(command),)), command, self._path)
 
     def last_seq(self) -> int:
         """The sequence number of the last event."""
@@ -244,6 +250,21 @@ def entry_of(row: Sequence[object], path: Path) -> ev.Entry:
     if (entry.event.kind, entry.task) != (kind, task) or not _RUN.fullmatch(entry.run):
         raise damaged(path, f"event {seq} contradicts itself")
     return entry
+
+
+def answer_sign(command: str) -> str:
+    """What is in the text of an answer to the command of this id, and of few others."""
+    return f'"id":{msgspec.json.encode(command).decode()}'
+
+
+def answer_of(rows: Iterable[Sequence[object]], command: str, path: Path) -> ev.CommandAnswered | None:
+    """The first of rows `_CONTENT` that answers a command.
+
+    Raises:
+        JournalError: a row is not an event that this version knows.
+    """
+    found = (entry_of(row, path).event for row in rows)
+    return next((event for event in found if event.answers(command)), None)
 
 
 @functools.cache

@@ -1,4 +1,4 @@
--- The journal, schema version 2. `application_id` says whose file it is; `user_version` which schema.
+-- The journal, schema version 3. `application_id` says whose file it is; `user_version` which schema.
 CREATE TABLE event (
     seq     INTEGER PRIMARY KEY,
     run     TEXT NOT NULL,               -- '' for events of the state directory itself
@@ -14,6 +14,7 @@ CREATE TABLE event (
 -- Where each run begins and whether it has finished, without reading its events (core.events.MARKS).
 CREATE INDEX run_mark ON event (run, seq)
     WHERE kind IN (
-        'run_submitted', 'run_started', 'run_finished', 'plan_changed', 'task_added', 'task_reset', 'task_skipped',
-        'task_adopted', 'children_done', 'approved'
+        'run_submitted', 'run_started', 'run_finished', 'plan_changed', 'task_added', 'task_changed', 'task_removed',
+        'task_reset', 'task_skipped', 'task_adopted', 'delegated', 'children_done', 'approved', 'rejected',
+        'task_answered'
     );

@@ -25,7 +25,18 @@ from daplug_supervisor.core import events as ev
 from daplug_supervisor.errors import JournalError
 from daplug_supervisor.journal.group import Group
 from daplug_supervisor.journal.header import APPLICATION_ID, SCHEMA_VERSION, refuse, wal_of
-from daplug_supervisor.journal.reader import MARKS, PAGE, READ, entry_of, examine, explain, script_of
+from daplug_supervisor.journal.reader import (
+    ANSWERS,
+    MARKS,
+    PAGE,
+    READ,
+    answer_of,
+    answer_sign,
+    entry_of,
+    examine,
+    explain,
+    script_of,
+)
 from daplug_supervisor.journal.rows import COLUMNS, Chain, Content, Row, Tail
 from daplug_supervisor.journal.wal import LOOK, Tell, Wal, is_full, make_sure, untouched
 from daplug_supervisor.ports import RunMark
@@ -58,6 +69,7 @@ MIGRATIONS: dict[int, str] = {
         INSERT INTO event SELECT seq, run, at, task, kind, version, data, NULL, NULL FROM event_1 ORDER BY seq;
         DROP TABLE event_1;
     """,  # noqa: S608
+    2: "DROP INDEX run_mark; CREATE INDEX" + script_of(3).partition("CREATE INDEX")[2],
 }
 """From a schema version to the script that makes the next one of it."""
 
@@ -259,6 +271,10 @@ class SqliteJournal:
         """All runs, oldest first."""
         rows = await self._fetch(MARKS, ())
         return [RunMark(run, first, bool(finished)) for run, first, finished in rows]
+
+    async def answer(self, command: str) -> ev.CommandAnswered | None:
+        """The answer to a command; see `ports.Journal.answer`."""
+        return answer_of(await self._fetch(ANSWERS, (answer_sign(command),)), command, self._path)
 
     async def read(self, run: str, after: int = 0) -> AsyncIterator[ev.Entry]:
         """The durable entries of a run; see `ports.Journal.read`."""

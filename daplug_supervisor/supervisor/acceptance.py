@@ -11,6 +11,7 @@ import anyio.to_thread
 import msgspec
 from msgspec.structs import replace
 
+from daplug_supervisor.core import claims
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.acceptance import (
     ALWAYS,
@@ -24,6 +25,7 @@ from daplug_supervisor.core.acceptance import (
     summary,
 )
 from daplug_supervisor.core.claims import Claim, claim_of
+from daplug_supervisor.core.plan import Task
 from daplug_supervisor.core.results import Finding, Outcome, OutcomeKind, Result
 from daplug_supervisor.core.retry import after_attempt
 from daplug_supervisor.core.state import Run, TaskState
@@ -47,7 +49,12 @@ _SHOWN = 5
 async def verify(desk: Desk, run: Run, task: TaskState) -> None:
     """Look at what an attempt that claims success has left, and record what follows from that."""
     spec = run.spec(task.id)
-    if not spec.accept and not spec.wants_result:
+    lacking = _not_handed_on(spec, task)
+    if lacking:
+        detail = f"its parts have not handed on {listing(lacking[:_SHOWN])}: it has to do so itself"
+        give_up(desk, run, task, Outcome(OutcomeKind.NO_RESULT, one_line(detail)))
+        return
+    if not (spec.accept or spec.wants_result or spec.review):
         _passed(desk, run, task)
         return
     held: list[Gate] = []
@@ -65,12 +72,25 @@ async def verify(desk: Desk, run: Run, task: TaskState) -> None:
         release(desk, held)  # what was found is recorded: the next to use these comes after it
 
 
+def _not_handed_on(spec: Task, task: TaskState) -> tuple[str, ...]:
+    """The outputs that a task is to hand on and its parts did not; an attempt was asked for its own when it ended."""
+    if task.attempt is None or not task.attempt.of_children:
+        return ()
+    claim = claim_of(task.last.outcome.claim if task.last else None)
+    return claims.lacking(claim, spec.outputs)
+
+
 def _passed(
     desk: Desk, run: Run, task: TaskState, findings: tuple[Finding, ...] = (), flags: tuple[str, ...] = ()
 ) -> None:
     """It holds: it may land, once a person has looked at it where the plan wants that."""
     event = ev.VerificationPassed if run.spec(task.id).review is None else ev.ReviewRequested
     desk.record(run.id, event(task.id, findings, flags))
+
+
+def admin_of(place: Place) -> str:
+    """Git's own directory for the worktree of a place; '' without one."""
+    return place.worktree.admin if place.worktree is not None else ""
 
 
 def release(desk: Desk, held: list[Gate]) -> None:
@@ -97,7 +117,7 @@ async def _seen(desk: Desk, run: Run, task: TaskState, place: Place, held: list[
     if not place.bundle.spec.accept:
         return []
     loose = await anyio.to_thread.run_sync(place.loose)
-    seen = await looks(desk, run, task, place.bundle, held)
+    seen = await looks(desk, run, task, place.bundle, held, admin_of(place))
     if seen is not None:
         await anyio.to_thread.run_sync(place.tidy, loose)
     return seen

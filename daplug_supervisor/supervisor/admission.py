@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
+from daplug_supervisor.core.addresses import holds_secret
 from daplug_supervisor.core.plan import Plan, Task, assignment
 from daplug_supervisor.core.secrets import in_plan
 from daplug_supervisor.errors import UsageError
@@ -87,7 +88,7 @@ class Admission:
         Raises:
             UsageError: something does; the message has a line for each problem.
         """
-        self._check_keeping(plan, target, source)
+        self.check_keeping(plan, target, source)
         self.check_workers(plan, target)
 
     def check_workers(self, plan: Plan, target: str) -> None:
@@ -100,14 +101,46 @@ class Admission:
         if problems:
             raise UsageError("\n".join(problems))
 
-    def _check_keeping(self, plan: Plan, target: str, source: str) -> None:
-        """What the journal could not give back, and what should not be in it: all users can see what commands say."""
+    def check_added(self, old: Plan, new: Plan, tasks: Mapping[str, Task], target: str) -> None:
+        """Look for what keeps workers from working on tasks that a plan gets while it runs.
+
+        What spoke against the plan before is not said of them: its supervisor may have been told more than we are.
+
+        Raises:
+            UsageError: there is something; the message has a line for each problem.
+        """
+        found = self._problems(replace(new, tasks=dict(tasks)), target)
+        problems = found.keys() - (self._problems(old, target).keys() if found else ())
+        if problems:
+            raise UsageError("\n".join(one for one in found if one in problems))
+
+    def check_words(self, text: str) -> None:
+        """Look for secrets in what a person says: it is kept in the journal.
+
+        Raises:
+            UsageError: there is one.
+        """
+        found = in_plan(Plan("words", {}), text, self._environ)
+        if found:
+            raise UsageError(
+                f"this holds {' and '.join(found)}, and would be kept in the journal: "
+                "leave it in the environment, and name its variable in pass_env"
+            )
+
+    def check_keeping(self, plan: Plan, target: str, source: str = "") -> None:
+        """What the journal could not give back, and what should not be in it: all users can see what commands say.
+
+        Raises:
+            UsageError: there is such a thing.
+        """
         try:
             text = msgspec.json.encode((plan, target, source))
             msgspec.json.decode(text, type=tuple[Plan, str, str])
         except (msgspec.MsgspecError, TypeError, ValueError) as error:
             raise UsageError(f"this plan cannot be kept: {error}") from error
         found = in_plan(plan, text.decode(), self._environ)
+        if plan.notify.webhook and holds_secret(plan.notify.webhook):
+            found.append("the secret in the address of notify.webhook (write $NAME in its place)")
         if found:
             raise UsageError(
                 f"the plan holds {' and '.join(found)}, and would be kept in the journal: "

@@ -16,10 +16,14 @@ from daplug_supervisor.workspace.worktrees import owner_of
 
 
 class Over(Struct, frozen=True):
-    """What cleaning up has to know of a run: what it is about, and when it came to its end (UTC); None: it has not."""
+    """What cleaning up has to know of a run: what it is about, and when it came to its end (UTC); None: it has not.
+
+    `waiting` are the tasks that wait for their parts: these land on their branches.
+    """
 
     target: str
     finished_at: float | None
+    waiting: frozenset[str] = frozenset()
 
 
 class Wanted(Struct, frozen=True):
@@ -32,15 +36,21 @@ class Wanted(Struct, frozen=True):
 
 def over(entries: Iterable[ev.Entry]) -> Over:
     """What has to be known of a run, from what the journal has of it."""
-    target, finished = "", None
+    target, finished, waiting = "", None, set[str]()
     for entry in entries:
+        if isinstance(entry.event, ev.Delegated):
+            waiting.add(entry.event.task)
+        elif isinstance(entry.event, ev.ChildrenDone | ev.TaskReset | ev.TaskCancelled):
+            waiting.discard(entry.event.task)
+        elif isinstance(entry.event, ev.TaskRemoved):
+            waiting.discard(entry.event.id)
         if isinstance(entry.event, ev.RunSubmitted):
             target = entry.event.target
         if isinstance(entry.event, ev.RunFinished):
             finished = entry.at
         elif not isinstance(entry.event, ev.CommandAnswered):
             finished = None  # it was gone on with
-    return Over(target, finished)
+    return Over(target, finished, frozenset(waiting))
 
 
 def clean_up(
@@ -65,11 +75,13 @@ def _worktrees(
         return (run, task) if record.owner.startswith(home) else ("", "")
 
     def kept(record: Record) -> str:
-        run, _ = whose(record)
+        run, task = whose(record)
         if not run:
             return f"it belongs to {record.owner.partition('/runs/')[0]}: say --state-dir"
         if run not in runs:
             return f"the journal has no run {run}"
+        if task in runs[run].waiting:
+            return f"task {task} waits for its parts, which land on its branch"
         return "" if runs[run].finished_at is not None else f"run {run} is not finished"
 
     try:

@@ -12,6 +12,7 @@ from daplug_supervisor.core.state import Run
 from daplug_supervisor.ports import Attached, Clock, Durable, Launcher, Worker
 from daplug_supervisor.supervisor.health import HealthCheck
 from daplug_supervisor.supervisor.notices import Notices
+from daplug_supervisor.supervisor.outboxes import Outboxes
 from daplug_supervisor.workspace.files import StateDirectory
 
 
@@ -25,6 +26,7 @@ class Desk(Protocol):
     stopping: bool
     notices: Notices
     health: HealthCheck
+    outboxes: Outboxes
     environ: Mapping[str, str]
     mask: Mask
 

@@ -101,7 +101,8 @@ async def doubted(bundle: Bundle, outcome: Outcome) -> Outcome:
 def _to_be_marked(bundle: Bundle) -> bool:
     """Whether anybody will want to know what a task has changed in a checkout that others use as well."""
     spec = bundle.spec
-    return not spec.worktree and bool(spec.wants_result or spec.rollback or spec.commit)
+    is_part = spec.parent is not None
+    return not spec.worktree and bool(spec.wants_result or spec.rollback or spec.commit or is_part)
 
 
 def _marks(bundle: Bundle) -> marks.Marks | None:

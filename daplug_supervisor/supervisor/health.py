@@ -34,7 +34,8 @@ _CLOCK_STEP = 1.0
 class Checked:
     """An attempt that is looked at as long as it runs.
 
-    `silent`: it showed nothing for longer than its task allows, and whoever waits for it was called.
+    `silent`: it showed nothing for longer than its task allows, and whoever waits for it was called. `alive`: its
+    process was seen at the latest look.
     """
 
     def __init__(self, run: Run, task: TaskState, attached: Attached, directory: str) -> None:
@@ -48,6 +49,7 @@ class Checked:
         self.due = 0.0
         self.suspect: Suspect | None = None
         self.silent = False
+        self.alive = True
         self.call: Callable[[], None] = lambda: None
 
     @property
@@ -73,6 +75,8 @@ class HealthCheck:
         clock: says when.
         notices: who is told of what is suspicious.
         rules: how often, and what is suspicious.
+
+    `looked` is called after every look.
     """
 
     def __init__(self, directory: StateDirectory, clock: Clock, notices: Notices, rules: Rules) -> None:
@@ -81,6 +85,11 @@ class HealthCheck:
         self._told: dict[str, tuple[Suspect, ...]] = {}
         self._wake = anyio.Event()
         self._wakes_at = math.inf
+        self.looked: Callable[[], None] = lambda: None
+
+    def over_run(self, run: str) -> list[Checked]:
+        """The attempts of a run that are looked at."""
+        return [one for key, one in self._checked.items() if key[0] == run]
 
     @contextmanager
     def over(
@@ -141,8 +150,10 @@ class HealthCheck:
         for one, look in zip(due, seen, strict=True):
             if self._checked.get((one.run.id, one.task)) is one:  # it may have ended meanwhile
                 self._plan(one)
+                one.alive = look is not None
                 if look is not None:
                     self._act(one, one.verdict(self._rules) if one in compared else "")
+        self.looked()
 
     def _learn(self, one: Checked, look: Look | None) -> bool:
         """Take over what was seen. True if there was something before to compare it with."""

@@ -107,11 +107,11 @@ async def _ran(
         return Exit(None), one_line(f"it could not be started: {error}")
     found = await gate.open(launch).wait() or Exit(None)
     desk.launcher.release(gate)
-    return found, desk.mask(one_line(_wrong(found, directory, seconds)))
+    return found, desk.mask(one_line(went_wrong(found, directory, seconds)))
 
 
-def _wrong(found: Exit, directory: str, seconds: float) -> str:
-    """What went wrong, '' if nothing."""
+def went_wrong(found: Exit, directory: str, seconds: float) -> str:
+    """What went wrong with a command of the user's, '' if nothing."""
     if found.stopped == "deadline":
         return f"not finished after {seconds:g} s"
     if found.code == 0:

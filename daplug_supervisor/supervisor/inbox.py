@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import os
 import secrets
 import stat
-import threading
 from collections.abc import Container
 from logging import getLogger
 from pathlib import Path
@@ -21,6 +19,8 @@ from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.commands import Command
 from daplug_supervisor.errors import NotPossibleError
 from daplug_supervisor.ports import Durable
+from daplug_supervisor.supervisor.orders import RefusedBeforeError
+from daplug_supervisor.supervisor.watching import Watch
 from daplug_supervisor.workspace.files import StateDirectory, write_atomically
 
 log = getLogger(__name__)
@@ -28,16 +28,6 @@ log = getLogger(__name__)
 MAX_SIZE = 64 << 10
 _SETTLE = 1.0
 """Seconds before the folder is watched: a run that is over by then does not pay for it. It is read at once."""
-
-_STEP_MS = 200
-"""How often the watching thread asks whether it should end."""
-
-
-_SET_UP = (1.0, 0.3, 0.1)
-"""Seconds between the first looks, the last one first: the watch needs a moment before it sees anything."""
-
-_LOOK_MS = 5000
-"""How often it looks even if nothing was seen to change: a file may come while the watch is being set up."""
 
 
 class Receiver(Protocol):
@@ -86,37 +76,15 @@ async def watch(receiver: Receiver) -> None:
     await anyio.sleep(_SETTLE)
     await take(receiver)
     receiver.check()
-    changed = anyio.Event()
-    stop = threading.Event()
-    loop = asyncio.get_running_loop()
-
-    def tell() -> None:
-        changed.set()
-
-    def observe() -> None:
-        import watchfiles  # noqa: PLC0415 (slow to import; short runs do without it)
-
-        folder = receiver.directory.inbox
-        for _ in watchfiles.watch(
-            folder, recursive=False, step=_STEP_MS, debounce=_STEP_MS, stop_event=stop,
-            rust_timeout=_LOOK_MS, yield_on_timeout=True,
-        ):  # fmt: skip
-            if stop.is_set():
-                return
-            loop.call_soon_threadsafe(tell)
-
-    # Not `awatch`: when it is cancelled it waits for its thread, which may take five seconds.
-    threading.Thread(target=observe, name="inbox", daemon=True).start()
-    patience = list(_SET_UP)
+    folder = Watch("inbox")
+    folder.arm([str(receiver.directory.inbox)])
     try:
         while True:
-            with anyio.move_on_after(patience.pop() if patience else None):
-                await changed.wait()
-            changed = anyio.Event()
+            await folder.change()
             receiver.check()
             await take(receiver)
     finally:
-        stop.set()
+        folder.end()
 
 
 def waiting(directory: StateDirectory) -> list[Path]:
@@ -149,9 +117,11 @@ async def _carry_out(receiver: Receiver, path: Path) -> ev.CommandAnswered | Non
     except (OSError, ValueError, RecursionError) as error:
         name = _name(path)
         log.warning("inbox file %s refused: %s", name, error)
-        return ev.CommandAnswered(name, "unknown", applied=False, message=f"not a command: {error}"[:300])
+        return ev.CommandAnswered(name, ev.UNREADABLE, applied=False, message=f"not a command: {error}"[:300])
     try:
         await receiver.command(command)
+    except RefusedBeforeError:
+        return None
     except NotPossibleError as error:
         return ev.CommandAnswered(command.id, command.verb, applied=False, message=str(error))
     return None

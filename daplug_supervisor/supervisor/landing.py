@@ -18,6 +18,8 @@ from msgspec.structs import replace
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.claims import Claim, claim_of
+from daplug_supervisor.core.delegation import landing_on, parts_of
+from daplug_supervisor.core.machine import Status
 from daplug_supervisor.core.plan import Commit, Criterion
 from daplug_supervisor.core.results import Outcome, OutcomeKind
 from daplug_supervisor.core.state import Run, TaskState
@@ -28,7 +30,7 @@ from daplug_supervisor.supervisor import differences, origins
 from daplug_supervisor.supervisor.acceptance import found_place, give_up, look, refuse, release
 from daplug_supervisor.supervisor.desk import Desk
 from daplug_supervisor.supervisor.looks import looks, room
-from daplug_supervisor.supervisor.places import Place, changed, own
+from daplug_supervisor.supervisor.places import Place, changed, of_parts, own
 from daplug_supervisor.supervisor.preparation import NoRoomError, UnpreparedError, unless_full
 from daplug_supervisor.views.text import listing
 from daplug_supervisor.workers.text import one_line
@@ -66,7 +68,8 @@ def _anything(run: Run, task: TaskState) -> bool:
     """Whether there is anything to bring home."""
     spec, result = run.spec(task.id), task.last
     said = claim_of(result.outcome.claim if result else None) != Claim()
-    return bool(said or (spec.worktree and spec.land) or spec.commit or run.plan.origin)
+    shares = spec.parent is not None and not spec.worktree  # whose part it is may have to commit it
+    return bool(said or (spec.worktree and spec.land) or spec.commit or shares or run.plan.origin)
 
 
 async def _land(desk: Desk, run: Run, task: TaskState, held: list[Gate]) -> None:
@@ -80,18 +83,20 @@ async def _land(desk: Desk, run: Run, task: TaskState, held: list[Gate]) -> None
     else:
         last = task.last
         files = own(place, claim_of(last.outcome.claim if last else None), await changed(place) or ())
+        files = tuple(sorted({*files, *of_parts(run, task)}))
     await _step(desk, run, task, place, "context", partial(origins.save_context, run, task))
     await _step(desk, run, task, place, "checkbox", partial(origins.tick_boxes, run, task))
     commit = ""
     if joined is not None:
         commit = joined.commit
         desk.record(run.id, ev.StepDone(task.id, "commit", commit or "nothing to commit"))
-        while not await _patient(desk, place, partial(run_branch.settle, Path(run.target), run.id, joined)):
-            joined = await _joined(desk, run, task, place, held)  # somebody else has moved the run's branch
+        while not await _settled(desk, run, task, place, joined):
+            place = await found_place(desk, run, task)
+            joined = await _joined(desk, run, task, place, held)
             if joined is None:
                 return
             commit, files = joined.commit, joined.files
-        desk.record(run.id, ev.StepDone(task.id, "merge", run_branch.name(run.id)))
+        desk.record(run.id, ev.StepDone(task.id, "merge", joined.onto or run_branch.name(run.id)))
     elif spec.commit is not None:
         made = await _committed(desk, run, task, place, files, held)
         if made is None:
@@ -100,6 +105,24 @@ async def _land(desk: Desk, run: Run, task: TaskState, held: list[Gate]) -> None
     await _patient(desk, place, partial(origins.save_commit, run, task, commit, message(run, task)))
     await _patient(desk, place, partial(differences.release, place.bundle))
     desk.record(run.id, ev.Landed(task.id, commit, tuple(desk.mask(name) for name in files)))
+
+
+async def _settled(
+    desk: Desk, run: Run, task: TaskState, place: Place, joined: run_branch.Joined
+) -> bool:
+    """Move the branch; False if it has moved meanwhile, or if the task that waited for this one waits no longer.
+
+    Raises:
+        _RefusedError: it cannot be moved.
+    """
+    try:
+        return place.above == landing_on(run, task.id) and await _patient(
+            desk, place, partial(run_branch.settle, Path(run.target), run.id, joined)
+        )
+    except _RefusedError:
+        if place.above == landing_on(run, task.id):
+            raise
+        return False
 
 
 async def _step(
@@ -131,6 +154,7 @@ async def _joined(
         branch=worktree.branch,
         base=worktree.base,
         message=message(run, task),
+        onto=worktree.onto,
         spared=place.relative(DIRECTORY) if tasker_home.is_kept(run) else "",
     )
     joined = await _patient(desk, place, partial(run_branch.join, wanted))
@@ -176,9 +200,8 @@ async def _committed(
     claim = claim_of(result.outcome.claim if result else None)
     own = (*claim.files.created, *claim.files.modified, *claim.files.deleted)
     meant = wanted.files or spec.files
-    names = (
-        () if meant else tuple(place.relative(name) for name in own) or changed
-    )  # no pattern is seen in these
+    said = () if meant else tuple(place.relative(name) for name in own) or changed
+    names = (*said, *of_parts(run, task))  # no pattern is seen in these
     make = partial(
         commits.commit,
         Path(run.target),
@@ -194,9 +217,14 @@ async def _committed(
 
 
 def message(run: Run, task: TaskState) -> str:
-    """What the commit of a task says."""
+    """What the commit of a task says; what is of several parts names them."""
     spec = run.spec(task.id)
-    return (spec.commit.message if spec.commit else "") or f"{task.id}: {spec.title or task.id}"
+    said = (spec.commit.message if spec.commit else "") or f"{task.id}: {spec.title or task.id}"
+    done = [name for name in parts_of(run, task.id) if run.tasks[name].status is Status.DONE]
+    if not done or task.open:
+        return said
+    lines = (f"- {name}: {run.spec(name).title}" if run.spec(name).title else f"- {name}" for name in done)
+    return "\n".join((said, "", f"Of {len(done)} {'part' if len(done) == 1 else 'parts'}:", *lines))
 
 
 async def _patient(desk: Desk, place: Place, do: partial[T]) -> T:

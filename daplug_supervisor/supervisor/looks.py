@@ -11,6 +11,7 @@ from pathlib import Path
 
 import anyio
 import msgspec
+from msgspec.structs import replace
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.acceptance import Look
@@ -18,13 +19,15 @@ from daplug_supervisor.core.bundle import ATTEMPT_VARIABLE, Bundle
 from daplug_supervisor.core.environment import logins, named
 from daplug_supervisor.core.machine import Status
 from daplug_supervisor.core.model import Check
-from daplug_supervisor.core.results import Exit, OutcomeKind
+from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind
 from daplug_supervisor.core.state import Run, TaskState
 from daplug_supervisor.errors import LaunchError
 from daplug_supervisor.ports import Attached, Gate, Identity, Launch
 from daplug_supervisor.processes import criteria
+from daplug_supervisor.supervisor import setups
 from daplug_supervisor.supervisor.desk import Desk
 from daplug_supervisor.supervisor.preparation import NoRoomError, UnpreparedError, unless_full, unless_ours
+from daplug_supervisor.supervisor.setups import with_setup
 from daplug_supervisor.workers.text import one_line
 from daplug_supervisor.workspace.files import STDOUT, make_private, open_output, write_atomically
 
@@ -38,10 +41,13 @@ _MOST_LOST = 3
 _LOST = Look(error="the process that runs the criteria was lost, again and again")
 
 
-async def looks(desk: Desk, run: Run, task: TaskState, bundle: Bundle, held: list[Gate]) -> list[Look] | None:
+async def looks(
+    desk: Desk, run: Run, task: TaskState, bundle: Bundle, held: list[Gate], admin: str = ""
+) -> list[Look] | None:
     """How each criterion ended; None if they were stopped. What is lost is run again.
 
-    `held` takes the shims that were used: they are to be released when what was found is recorded, not before.
+    `held` takes the shims that were used: they are to be released when what was found is recorded, not before. `admin`
+    is git's own directory for the worktree. Where the task's parts have done the work, its set-up comes before.
 
     Raises:
         UnpreparedError: they cannot be run.
@@ -54,12 +60,21 @@ async def looks(desk: Desk, run: Run, task: TaskState, bundle: Bundle, held: lis
         if check is not None:
             ended, check = await _found_again(desk, run, task, bundle, check), None
         else:
-            ended = await _started(desk, run, task, bundle, held)
+            ended = await _started(desk, run, task, bundle, held, admin)
         if (ended is None or not ended.known or ended.stopped) and _in_vain(desk, task):
             return None
+        if ended is not None and _sets_up(bundle, task):
+            wrong = setups.ended(bundle, ended)
+            if isinstance(wrong, Outcome):
+                raise UnpreparedError(wrong.kind, wrong.detail)
         if ended is not None and (ended.code == 0 or ended.stopped == "deadline"):
             return _read(directory_of(bundle, task.checks), count)
     return [_LOST] * count
+
+
+def _sets_up(bundle: Bundle, task: TaskState) -> bool:
+    """Whether the place was made anew for what the parts of a task have done, so that nobody has got it ready."""
+    return bundle.spec.setup is not None and task.attempt is not None and task.attempt.of_children
 
 
 def directory_of(bundle: Bundle, number: int) -> str:
@@ -84,12 +99,18 @@ async def _found_again(desk: Desk, run: Run, task: TaskState, bundle: Bundle, ch
     return None
 
 
-async def _started(desk: Desk, run: Run, task: TaskState, bundle: Bundle, held: list[Gate]) -> Exit | None:
+async def _started(
+    desk: Desk, run: Run, task: TaskState, bundle: Bundle, held: list[Gate], admin: str
+) -> Exit | None:
     """Start the tree that runs the criteria, and wait for its end; None if there is to be none."""
     launch, number = None, task.checks + 1
     while launch is None:
         try:
             launch = _launch(desk, run, bundle, number)
+            if _sets_up(bundle, task):
+                whole = (launch.deadline or 0.0) + bundle.spec.setup_timeout
+                argv = with_setup(bundle, launch.argv, admin, marks=False)  # what it leaves may be removed again
+                launch = replace(launch, argv=argv, deadline=whole)
         except NoRoomError as error:
             await room(desk, bundle.name, error)
             if _in_vain(desk, task):

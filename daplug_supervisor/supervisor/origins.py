@@ -5,7 +5,6 @@ Everything here is made from what the journal says, and may be made again; it is
 
 from __future__ import annotations
 
-from functools import partial
 from logging import getLogger
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from daplug_supervisor.errors import SupervisorError
 from daplug_supervisor.formats import context, ticks
 from daplug_supervisor.supervisor import differences
 from daplug_supervisor.supervisor.desk import Desk
-from daplug_supervisor.supervisor.places import own, place_of
+from daplug_supervisor.supervisor.places import of_parts, own, place_of
 from daplug_supervisor.workspace import tasker_home
 
 log = getLogger(__name__)
@@ -93,7 +92,11 @@ async def ended(desk: Desk, run: Run, task: TaskState) -> None:
         if back and not run.spec(task.id).worktree:
             place = await place_of(desk, run, task)
             last = task.last
-            mine = partial(own, place, claim_of(last.outcome.claim if last else None))
+            claim, others = claim_of(last.outcome.claim if last else None), of_parts(run, task)
+
+            def mine(files: tuple[str, ...]) -> tuple[str, ...]:
+                return tuple(name for name in own(place, claim, files) if name not in others)
+
             said = await anyio.to_thread.run_sync(differences.put_back, place.bundle, mine)
             if said:
                 log.warning("%s: %s", task.id, said)

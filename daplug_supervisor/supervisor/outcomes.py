@@ -108,9 +108,9 @@ async def _goes_down(desk: Desk, run: Run, task: TaskState) -> bool:
 
     A machine or a service that goes down tells the supervisor and the shims, in any order.
     """
-    if run.halt is None and not (desk.stopping or task.cancelling):
+    if run.halt is None and not (desk.stopping or task.cancelling or task.delegating):
         await anyio.sleep(_TOLD_LATER)
-    return run.halt is not None or desk.stopping or task.cancelling
+    return run.halt is not None or desk.stopping or task.cancelling or task.delegating
 
 
 async def _judged(desk: Desk, run: Run, bundle: Bundle, found: Exit) -> Outcome:

@@ -11,7 +11,8 @@ from msgspec import Struct
 from daplug_supervisor.core.acceptance import outside
 from daplug_supervisor.core.bundle import Bundle
 from daplug_supervisor.core.claims import Claim
-from daplug_supervisor.core.machine import ACTIVE
+from daplug_supervisor.core.delegation import landing_on, parts_of
+from daplug_supervisor.core.machine import ACTIVE, Status
 from daplug_supervisor.core.state import Run, TaskState
 from daplug_supervisor.supervisor import differences
 from daplug_supervisor.supervisor.desk import Desk
@@ -26,14 +27,16 @@ _PATIENCE = 60.0
 class Place(Struct, frozen=True):
     """Where the work of an attempt is: its bundle as it ran, and its own worktree, if it has one.
 
-    `alone`: nobody else of the run was at work there meanwhile, so that whatever is different is the task's; but for
-    what is `kept` by us: the files of a foreign plan (from the target).
+    `alone`: nobody else of the run but its own parts was at work there meanwhile, so that whatever is different is the
+    task's; but for what is `kept` by us: the files of a foreign plan (from the target). `above`: the delegated tasks
+    on whose branches it comes home.
     """
 
     bundle: Bundle
     worktree: Worktree | None = None
     alone: bool = True
     kept: str = ""
+    above: tuple[str, ...] = ()
 
     @property
     def top(self) -> str:
@@ -95,18 +98,30 @@ async def place_of(desk: Desk, run: Run, task: TaskState) -> Place:
     kept = _kept(run)
     if not bundle.spec.worktree:
         return Place(bundle, alone=_alone(run, task), kept=kept)
-    found = await find_worktree(bundle)
-    return Place(moved(bundle, found), found, kept=kept)
+    above = landing_on(run, task.id)
+    found = await find_worktree(bundle, run)
+    return Place(moved(bundle, found), found, kept=kept, above=above)
 
 
 def _alone(run: Run, task: TaskState) -> bool:
-    """Whether no other task has worked in the checkout since the first attempt at this one."""
+    """Whether no other task, but for its own parts, has worked in the checkout since the first attempt at this one."""
     began = task.past[0].at if task.past else 0.0
+    own = {task.id, *parts_of(run, task.id)}
     return not any(
-        other is not task
+        other.id not in own
         and not run.spec(other.id).worktree
         and (other.status in ACTIVE or (other.past and other.past[-1].ended_at > began))
         for other in run.tasks.values()
+    )
+
+
+def of_parts(run: Run, task: TaskState) -> frozenset[str]:
+    """The files that the parts of a task have brought home in a checkout that they share with it."""
+    return frozenset(
+        name
+        for part in parts_of(run, task.id)
+        if run.tasks[part].status is Status.DONE and not run.spec(part).worktree
+        for name in run.tasks[part].files
     )
 
 

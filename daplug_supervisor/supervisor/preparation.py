@@ -20,10 +20,11 @@ from daplug_supervisor.core.results import Outcome, OutcomeKind
 from daplug_supervisor.core.state import Run, TaskState
 from daplug_supervisor.errors import StateDirectoryError, SupervisorError, UsageError
 from daplug_supervisor.ports import Launch
+from daplug_supervisor.supervisor import lineage
 from daplug_supervisor.supervisor.desk import Desk
 from daplug_supervisor.supervisor.setups import with_setup
 from daplug_supervisor.supervisor.telling import clear, given, prompt, variables
-from daplug_supervisor.workspace import bundles, git, room, run_branch, worktrees
+from daplug_supervisor.workspace import bundles, git, room, worktrees
 
 log = getLogger(__name__)
 
@@ -68,14 +69,14 @@ def make_bundle(desk: Desk, run: Run, task: TaskState) -> Bundle:
     )
 
 
-async def in_worktree(bundle: Bundle) -> tuple[Bundle, str]:
+async def in_worktree(bundle: Bundle, run: Run) -> tuple[Bundle, str]:
     """The bundle, moved into the task's own worktree; and git's own directory for that.
 
     Raises:
         UnpreparedError: there can be none.
         NoRoomError: the disk is full.
     """
-    found = await find_worktree(bundle)
+    found = await find_worktree(bundle, run)
     return moved(bundle, found), found.admin
 
 
@@ -85,25 +86,24 @@ def moved(bundle: Bundle, worktree: worktrees.Worktree) -> Bundle:
     return replace(bundle, cwd=cwd, branch=worktree.branch)
 
 
-async def find_worktree(bundle: Bundle) -> worktrees.Worktree:
-    """The worktree of a task, made if it is not there yet; what is to land begins where the run has got to.
+async def find_worktree(bundle: Bundle, run: Run) -> worktrees.Worktree:
+    """The worktree of a task, made if it is not there yet.
+
+    What is to land begins where the run has got to; what is a part of a task that waits for it, where that has got to.
 
     Raises:
         UnpreparedError: there can be none.
         NoRoomError: the disk is full.
     """
-    spec = bundle.spec
+    above = lineage.above(bundle, run)
 
     def make() -> worktrees.Worktree:
         target, owner = Path(bundle.target), worktrees.owner_of(bundle.directory)
-        base = run_branch.begin(target, bundle.run) if spec.land and spec.base is None else spec.base
-        return worktrees.worktree(
-            target,
-            owner=owner,
-            name=f"{bundle.run}-{bundle.task}",
-            base=base,
-            on_conflict=spec.on_conflict,
-        )
+        name, on_conflict = f"{bundle.run}-{bundle.task}", bundle.spec.on_conflict
+        base, onto = lineage.beginning(bundle, above)
+        lineage.own_branch(bundle, owner, name)
+        found = worktrees.worktree(target, owner=owner, name=name, base=base, on_conflict=on_conflict)
+        return replace(found, onto=onto)
 
     try:
         # They are made one at a time anyway, and the other threads have other things to do.

@@ -10,6 +10,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+import anyio.lowlevel
+
 from daplug_supervisor.core.events import Entry, Event
 from daplug_supervisor.core.state import State, apply
 from daplug_supervisor.ports import Clock, Durable, Journal
@@ -23,6 +25,9 @@ class Recorder:
         state: the fold of what the journal holds of the runs at hand.
         clock: the time that events carry.
         on_change: called after every change of the state; must not block.
+
+    Attributes:
+        listeners: each gets all entries once they are durable, of whatever run; it must neither block nor raise.
     """
 
     def __init__(self, journal: Journal, state: State, clock: Clock, on_change: Callable[[], None]) -> None:
@@ -33,6 +38,7 @@ class Recorder:
         self._pending: deque[tuple[list[Entry], Durable]] = deque()
         self._more = asyncio.Event()
         self._subscribers: dict[Subscription, None] = {}  # in order, so that a simulation can be repeated
+        self.listeners: list[Callable[[list[Entry]], None]] = []
 
     def now(self) -> float:
         """The time that an event recorded now would carry (UTC, seconds)."""
@@ -68,6 +74,8 @@ class Recorder:
                 entries, durable = self._pending[0]
                 await durable.wait()
                 self._pending.popleft()
+                for listen in self.listeners:
+                    listen(entries)
                 for subscriber in self._subscribers:
                     subscriber.offer(entries)
             self._more = asyncio.Event()
@@ -77,6 +85,13 @@ class Recorder:
         """Wait until all that was recorded so far is durable."""
         for _, durable in list(self._pending):
             await durable.wait()
+
+    async def handed_out(self) -> None:
+        """Wait until all that was recorded so far is durable, and those who listen have it."""
+        last = self._pending[-1][0][-1].seq if self._pending else 0
+        while self._pending and self._pending[0][0][0].seq <= last:
+            await self._pending[0][1].wait()
+            await anyio.lowlevel.checkpoint()
 
     def subscribe(self, run: str) -> Subscription:
         """Entries of a run ('' for the state directory's own), from now on."""

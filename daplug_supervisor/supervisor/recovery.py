@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.changes import Changes, changes
 from daplug_supervisor.core.machine import Status
@@ -11,21 +13,26 @@ from daplug_supervisor.core.surgery import with_edits
 from daplug_supervisor.errors import IllegalTransitionError, JournalError
 from daplug_supervisor.ports import Journal, RunMark
 
+Hear = Callable[[ev.Entry], None]
+"""Gets every entry that is read."""
 
-async def load(journal: Journal) -> tuple[State, list[RunMark]]:
+
+async def load(journal: Journal, hear: Hear | None = None) -> tuple[State, list[RunMark]]:
     """The state of all unfinished runs, and the marks of all runs. Finished runs are not read."""
     state = State()
     marks = await journal.runs()
     for mark in marks:
         if not mark.finished:
-            await load_run(journal, state, mark)
+            await load_run(journal, state, mark, hear)
     return state, marks
 
 
-async def load_run(journal: Journal, state: State, mark: RunMark) -> Run:
+async def load_run(journal: Journal, state: State, mark: RunMark, hear: Hear | None = None) -> Run:
     """Fold the events of one more run into the state."""
     async for entry in journal.read(mark.run, mark.first_seq - 1):
         replay(state, entry)
+        if hear is not None:
+            hear(entry)
     return state.runs[mark.run]
 
 

@@ -18,6 +18,7 @@ from daplug_supervisor.views.evaluation import Planning
 from daplug_supervisor.views.failures import Printed
 from daplug_supervisor.views.report import Report, report
 from daplug_supervisor.views.report_text import report_text
+from daplug_supervisor.views.rows import NOTHING_SEEN, SeenOf
 from daplug_supervisor.views.text import harmless_json
 from daplug_supervisor.views.work import WorkLeft
 from daplug_supervisor.workspace.bundles import VERIFICATION
@@ -86,8 +87,24 @@ def make_report(directory: StateDirectory, run: Run, now: float, mask: Mask, *, 
         printed=printed(directory, run, mask),
         left=work_then(directory, run),
         planning=_planning(run, mask),
+        seen=seen(directory, run),
         live=live,
     )
+
+
+def seen(directory: StateDirectory, run: Run) -> SeenOf:
+    """Where the work is that waits for a review, of tasks that have worktrees of their own."""
+    wanted = {
+        name
+        for name, task in run.tasks.items()
+        if task.status is Status.REVIEWING and run.spec(name).worktree
+    }
+    if not wanted:
+        return NOTHING_SEEN
+    from daplug_supervisor.workspace.changes import where_of  # noqa: PLC0415 (most reports need none)
+
+    of = {owner: name for owner, name in owners(directory, run).items() if name in wanted}
+    return where_of(run.target, of)
 
 
 def _planning(run: Run, mask: Mask) -> Planning:

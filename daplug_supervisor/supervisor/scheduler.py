@@ -29,6 +29,7 @@ from daplug_supervisor.errors import SupervisorError
 from daplug_supervisor.supervisor.desk import Desk
 from daplug_supervisor.supervisor.handle import Confirm, RunHandle
 from daplug_supervisor.supervisor.hooks import after_run, after_task
+from daplug_supervisor.supervisor.notifying import Notifier
 from daplug_supervisor.supervisor.reports import make_report, owners, write_report
 from daplug_supervisor.supervisor.slot import work
 from daplug_supervisor.views.work import WorkLeft, work_left
@@ -60,12 +61,16 @@ class Scheduler:
         desk: what slots work with.
         handles: the runs, by id; whoever adds one wakes the scheduler. Those long finished are taken out.
         token: makes a name for an attempt that is unique in the world.
+        notifier: tells people of the end of runs.
     """
 
-    def __init__(self, desk: Desk, handles: dict[str, RunHandle], token: Callable[[], str]) -> None:
+    def __init__(
+        self, desk: Desk, handles: dict[str, RunHandle], token: Callable[[], str], notifier: Notifier
+    ) -> None:
         self._desk = desk
         self._handles = handles
         self._token = token
+        self._notifier = notifier
         self._wake = asyncio.Event()
         self._tasks: anyio.abc.TaskGroup | None = None
         self._idle: dict[tuple[str, str], Idle] = defaultdict(list)
@@ -190,7 +195,8 @@ class Scheduler:
         """The run has come to an end or to a halt. False: there is something to do before that is said."""
         run = handle.state
         of, hooks = owners(self._desk.directory, run), run.plan.hooks
-        if self._tasks is None or not (of or hooks.post_task or hooks.post_run or run.plan.origin):
+        told = self._notifier.wanted(run)
+        if self._tasks is None or not (of or hooks.post_task or hooks.post_run or run.plan.origin or told):
             self._say(handle, decision, WorkLeft())
             return True
         if run.id not in self._ending:
@@ -199,21 +205,38 @@ class Scheduler:
         return False
 
     async def _look(self, handle: RunHandle, of: dict[str, str]) -> None:
-        """Run the hooks of a run that is over and look into its worktrees, beside all else; then it is said."""
-        run, found = handle.state, dict[str, Work]()
+        """Do what comes before a run that is over is said to be: hooks, looks, messages; beside all else."""
+        run = handle.state
         try:
-            await after_run(self._desk, run)
-            found = await anyio.to_thread.run_sync(work_of, run.target, of, _LOOKS, abandon_on_cancel=True)
-        except SupervisorError:
-            raise
-        except Exception:  # a report without it is better than none
-            log.exception("the worktrees of run %s could not be looked at", run.id)
+            found = await self._looked(run, of)
+            await self._tell(run)
         finally:
             self._ending.discard(run.id)
         decision = decide(run, self._desk.clock.now())
         if isinstance(decision, ConfirmHalt | Finish):
             self._say(handle, decision, work_left(run, found))
         self.wake()  # else it goes on: somebody has said so meanwhile
+
+    async def _looked(self, run: Run, of: dict[str, str]) -> dict[str, Work]:
+        """Run the hooks of a run, and look into its worktrees."""
+        try:
+            await after_run(self._desk, run)
+            return await anyio.to_thread.run_sync(work_of, run.target, of, _LOOKS, abandon_on_cancel=True)
+        except SupervisorError:
+            raise
+        except Exception:  # a report without it is better than none
+            log.exception("the worktrees of run %s could not be looked at", run.id)
+            return {}
+
+    async def _tell(self, run: Run) -> None:
+        """Tell people of the end that a run has come to; of another one, if that changes meanwhile."""
+        told: type[Decision] | None = None
+        while (
+            isinstance(end := decide(run, self._desk.clock.now()), ConfirmHalt | Finish)
+            and type(end) is not told
+        ):
+            told = type(end)
+            await self._notifier.last(run, halted=isinstance(end, ConfirmHalt))
 
     def _say(self, handle: RunHandle, decision: Decision, left: WorkLeft) -> None:
         """Record that a run is over or halted, and write its report."""

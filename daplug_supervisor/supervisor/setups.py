@@ -24,13 +24,14 @@ _LARGEST = 64 << 10
 _SHOWN = 8 << 10
 
 
-def with_setup(bundle: Bundle, argv: tuple[str, ...], admin: str) -> tuple[str, ...]:
+def with_setup(bundle: Bundle, argv: tuple[str, ...], admin: str, *, marks: bool = True) -> tuple[str, ...]:
     """What to start: the agent, after its set-up unless that has succeeded in its directory before.
 
     Args:
         bundle: the attempt's.
         argv: the agent.
         admin: git's own directory for the task's worktree, which goes when that is made anew; '' without one.
+        marks: whether that it has succeeded is kept in mind.
     """
     words = bundle.spec.setup
     if words is None:
@@ -41,7 +42,7 @@ def with_setup(bundle: Bundle, argv: tuple[str, ...], admin: str) -> tuple[str, 
         return argv
     program = (sys.executable, "-I", "-S", setup.__file__)
     times = str(bundle.spec.setup_timeout), str(bundle.spec.grace)
-    told = (bundle.directory, marker, key, bundle.cwd, *times, str(len(words)))
+    told = (bundle.directory, marker if marks else "", key, bundle.cwd, *times, str(len(words)))
     return (*program, *told, *words, *argv)
 
 

@@ -33,6 +33,7 @@ from daplug_supervisor.supervisor.preparation import (
     prepare,
     unless_ours,
 )
+from daplug_supervisor.views.text import number
 
 _BACKSTOP = 5.0
 """Seconds after the grace before a stop is asked for again, which kills at once."""
@@ -67,18 +68,19 @@ async def _attempt(desk: Desk, run: Run, task: TaskState) -> None:
         if attempt is not None and attempt.pid:
             identity = Identity(attempt.pid, attempt.start, attempt.boot)
             attached = await desk.launcher.attach(identity, bundle.directory)
-            found = await _watch(desk, run, task, attached, found_again=True)
+            found = await _watch(desk, run, task, bundle, attached, found_again=True)
             taken_back = found is not None
         if found is None:
             found = await _launch(desk, run, task, bundle)
+        await desk.outboxes.last(run, bundle)
         outcome = await outcome_of(desk, run, task, bundle, found, taken_back=taken_back)
     except UnpreparedError as error:
         found, outcome = Exit(None, error=error.outcome.detail), error.outcome
     found, outcome = masked(desk.mask, found, outcome)
     if task.delegating and not task.cancelling:
-        handed = Outcome(OutcomeKind.DELEGATED, f"handed to {len(task.children)} parts", usage=outcome.usage)
-        kept = await release(desk, run, bundle)
-        desk.record(run.id, ev.Delegated(task.id, Result(handed, found), kept))
+        handed = Outcome(OutcomeKind.DELEGATED, f"handed to {number(len(task.children), 'part')}", usage=outcome.usage)
+        freed = await release(desk, run, bundle)
+        desk.record(run.id, ev.Delegated(task.id, Result(handed, found), freed.kept, freed.reason))
     elif task.cancelling and outcome.kind is not OutcomeKind.COMPLETED:
         desk.record(
             run.id, ev.TaskCancelled(task.id, task.reason)
@@ -115,7 +117,7 @@ async def _start(desk: Desk, run: Run, task: TaskState, bundle: Bundle) -> Exit:
     admin = ""
     await sessions.found(run)
     if bundle.spec.worktree:
-        bundle, admin = await in_worktree(bundle)
+        bundle, admin = await in_worktree(bundle, run)
     await sessions.begin(desk, run, task, bundle)
     launch = prepare(desk, run, bundle, admin)
     await differences.remember(bundle)
@@ -127,7 +129,7 @@ async def _start(desk: Desk, run: Run, task: TaskState, bundle: Bundle) -> Exit:
     if task.cancelling or task.delegating or desk.stopping:
         found: Exit | None = Exit(None, stopped="request")
     else:
-        found = await _watch(desk, run, task, gate.open(launch))
+        found = await _watch(desk, run, task, bundle, gate.open(launch))
     desk.launcher.release(gate)  # its next gate opens after this end is durable: events keep their order
     if found is not None and found.error and found.lack == "disk":
         raise NoRoomError(found.error)
@@ -152,7 +154,7 @@ def _spawned(task: TaskState, launch: Launch, shim: Identity) -> ev.AttemptSpawn
 
 
 async def _watch(
-    desk: Desk, run: Run, task: TaskState, attached: Attached, *, found_again: bool = False
+    desk: Desk, run: Run, task: TaskState, bundle: Bundle, attached: Attached, *, found_again: bool = False
 ) -> Exit | None:
     """Wait for the end of a tree; at its deadline, or when it was silent for too long, have it stopped."""
     key = run.id, task.id
@@ -166,6 +168,7 @@ async def _watch(
         with (
             anyio.move_on_after(left) as patience,
             desk.health.over(run, task, attached, patience.cancel, found_again=found_again) as checked,
+            desk.outboxes.over(run, bundle),
         ):
             return await attached.wait()
         attached.stop()

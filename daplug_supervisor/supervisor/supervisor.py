@@ -22,6 +22,7 @@ from daplug_supervisor.core.machine import SATISFIED, Status
 from daplug_supervisor.core.plan import Plan
 from daplug_supervisor.core.secrets import Mask
 from daplug_supervisor.core.state import Run, State
+from daplug_supervisor.core.surgery import with_edits
 from daplug_supervisor.errors import (
     HaltedError,
     JournalError,
@@ -40,8 +41,11 @@ from daplug_supervisor.supervisor.clock import SystemClock
 from daplug_supervisor.supervisor.handle import Confirm, RunHandle
 from daplug_supervisor.supervisor.health import HealthCheck
 from daplug_supervisor.supervisor.inbox import remove, take, waiting, watch
+from daplug_supervisor.supervisor.monitoring import Monitor
 from daplug_supervisor.supervisor.notices import Notices
-from daplug_supervisor.supervisor.orders import Orders
+from daplug_supervisor.supervisor.notifying import Notifier
+from daplug_supervisor.supervisor.orders import Orders, answered_before
+from daplug_supervisor.supervisor.outboxes import Outboxes
 from daplug_supervisor.supervisor.recorder import Recorder
 from daplug_supervisor.supervisor.scheduler import Scheduler
 from daplug_supervisor.workspace import tasker_home
@@ -66,7 +70,8 @@ class Supervisor:
         workers: workers by name, in place of those found by entry point.
         launcher, journal, clock, token: the plug-points, for tests.
         health: how often running agents are looked at, and when one is told of as suspicious.
-        inbox: take commands from other processes; False in virtual time, where there are no files to watch.
+        inbox: take commands from other processes, and tell them in files how things stand; False in virtual time, where
+            there are no files to watch.
 
     Raises:
         BusyError: another supervisor holds the state directory.
@@ -97,13 +102,21 @@ class Supervisor:
         self.stopping = False
         self._queues: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.notices = Notices(self.clock)
-        self.health = HealthCheck(self.directory, self.clock, self.notices, health or Rules())
+        rules = health or Rules()
+        self.health = HealthCheck(self.directory, self.clock, self.notices, rules)
+        self._monitor = Monitor(
+            directory=self.directory, clock=self.clock, mask=self.mask, health=self.health, rules=rules,
+            ours=lambda: self._lock is not None and self._lock.holds(),
+        )  # fmt: skip
         self._ending: float | None = None
         self._journal: Journal = journal or SqliteJournal(self.directory.journal, tell=self._hear)
+        self.outboxes = Outboxes(self, self._journal)
         self._admission = Admission(workers or {}, executor, self.environ)
         self._inbox = inbox
         self._handles: dict[str, RunHandle] = {}
-        self._scheduler = Scheduler(self, self._handles, token or (lambda: os.urandom(8).hex()))
+        self._notifier = Notifier(self)
+        name = token or (lambda: os.urandom(8).hex())
+        self._scheduler = Scheduler(self, self._handles, name, self._notifier)
         self._marks: list[RunMark] = []
         self._lock: Lock | None = None
         self._recorder: Recorder | None = None
@@ -117,8 +130,15 @@ class Supervisor:
         self._lock = self.directory.lock()
         try:
             await self._journal.open()
-            state, self._marks = await recovery.load(self._journal)
+            if self._inbox:
+                self._monitor.open()
+            state, self._marks = await recovery.load(self._journal, self._hear_of)
             self._recorder = Recorder(self._journal, state, self.clock, self._scheduler.wake)
+            self._recorder.listeners.append(self._notifier.hear)
+            if self._inbox:
+                self._monitor.begin(state, self._marks)
+                self._recorder.listeners.append(self._monitor.offer)
+                self.health.looked = self._monitor.note
             await self.launcher.open()
             if self._inbox and waiting(self.directory):
                 remove(self.directory, await recovery.answered(self._journal, state, self._marks))
@@ -135,6 +155,8 @@ class Supervisor:
         self._tasks.start_soon(self.health.run, name="health")
         if self._inbox:
             self._tasks.start_soon(watch, self, name="inbox")
+            self._tasks.start_soon(self._monitor.run, self._journal, list(self._marks), name="monitor")
+            self._tasks.start_soon(self.outboxes.watch, name="outboxes")
         return self
 
     async def __aexit__(
@@ -164,6 +186,9 @@ class Supervisor:
         try:
             self.record("", ev.SupervisorStopped(len(self.live)))
             await self._recorder_now().settle()
+            if self._inbox:
+                await self._recorder_now().handed_out()
+                await self._monitor.flush()
         except BaseException as error:  # noqa: BLE001 (raised by the task group, which must be left in any case)
             return error
         return None
@@ -213,13 +238,15 @@ class Supervisor:
         where = str(Path(target).absolute() if target is not None else self.directory.path.parent)
         if parallel is not None and parallel < 1:
             raise UsageError(f"parallel is {parallel}: at least one attempt must be allowed")
-        unknown = [name for name in only if name not in plan.tasks]
-        if unknown:
-            raise UsageError(f"the plan has no task {', '.join(unknown)}")
         run = None if fresh else recovery.unfinished(self.state, plan)
         if run is None and not fresh:
             run = await self._failed_before(plan)
         self._refuse_halted(run)
+        if run is not None:
+            plan = with_edits(run, plan)
+        unknown = [name for name in only if name not in plan.tasks]
+        if unknown:
+            raise UsageError(f"the plan has no task {', '.join(unknown)}")
         plan = self._admission.with_accounts(plan, where)
         self._admission.check(plan, where, source)
         if run is None:
@@ -291,6 +318,8 @@ class Supervisor:
         handle.confirm = confirm
         self.record(run.id, ev.RunStarted(tuple(only), parallel, *self.clock.boot()))
         self._scheduler.staff(handle)
+        if self._tasks is not None:
+            self._notifier.begin(run, self._tasks)
         return handle
 
     async def command(self, command: Command) -> ev.CommandAnswered:
@@ -299,8 +328,16 @@ class Supervisor:
         Raises:
             NotPossibleError: it cannot be done now; nothing was changed.
         """
+        recorder = self._recorder_now()
+        answer = await answered_before(self._journal, command)
+        if answer is None and any(command.id in run.answered for run in self.state.runs.values()):
+            await recorder.settle()  # its answer is on its way to the journal still
+            answer = await answered_before(self._journal, command)
+        if answer is not None:
+            return answer
         before = self._being_ended()
-        answer = Orders(self._recorder_now()).carry_out(command)
+        orders = Orders(self.state, recorder.now, self._admission, self._handles.__contains__)
+        answer = orders.carry_out(command, recorder.record)
         found = [self.live[key] for key in self._being_ended() - before]
         if found and self._tasks is not None:
             self._tasks.start_soon(self._stop_when_durable, found, name=f"{command.verb} {command.task}")
@@ -333,7 +370,7 @@ class Supervisor:
         mark = next((mark for mark in self._marks if mark.run == run), None)
         if found is None and mark is not None:
             await self._recorder_now().settle()
-            found = await recovery.load_run(self._journal, self.state, mark)
+            found = await recovery.load_run(self._journal, self.state, mark, self._hear_of)
         if found is None:
             raise NotPossibleError(f"there is no run {run!r} here")
         return found
@@ -402,10 +439,16 @@ class Supervisor:
     def forget(self, run: str) -> None:
         """Have a finished run no longer at hand; `load` reads it from the journal again."""
         del self.state.runs[run]
+        self._monitor.forget(run)
+        self._notifier.forget(run)
         for name in (run, f"hooks of {run}"):
             self._queues.pop(name, None)
 
     # --- inside
+
+    def _hear_of(self, entry: ev.Entry) -> None:
+        if self._inbox:
+            self._monitor.hear(entry)
 
     def _end_soon(self) -> None:
         """Somebody wants us to end: from now on a full disk is waited for only so long."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
 from contextlib import suppress
 from logging import getLogger
 from pathlib import Path
@@ -18,6 +21,7 @@ from daplug_supervisor.core.model import Past, Run, TaskState
 from daplug_supervisor.core.passing import Wisdom
 from daplug_supervisor.core.results import OutcomeKind
 from daplug_supervisor.core.template import fill, references
+from daplug_supervisor.core.told_delegation import PROGRAM, parts_of
 from daplug_supervisor.formats import prompts
 from daplug_supervisor.formats.references import variable
 from daplug_supervisor.supervisor.desk import Desk
@@ -39,7 +43,7 @@ _MOST_VARIABLES = 512 << 10
 
 
 def given(desk: Desk, run: Run, bundle: Bundle) -> Bundle:
-    """The bundle with what earlier tasks hand on in the place of what names it, and with an outbox.
+    """The bundle with what earlier tasks hand on in the place of what names it, what people said, and an outbox.
 
     Raises:
         UsageError: a task has not handed on what this one needs.
@@ -50,7 +54,8 @@ def given(desk: Desk, run: Run, bundle: Bundle) -> Bundle:
         values = passing.outputs(run, (one for text in spec.inputs.values() for one in references(text)))
         inputs = {name: _text(fill(text, values)) for name, text in spec.inputs.items()}
         bundle = replace(bundle, inputs=inputs)
-    return replace(bundle, outbox=_outbox(desk, bundle)) if spec.wants_result else bundle
+    bundle = replace(bundle, remarks=run.tasks[bundle.task].remarks)
+    return replace(bundle, outbox=_outbox(desk, bundle)) if spec.wants_outbox else bundle
 
 
 def _text(text: str) -> str:
@@ -72,6 +77,9 @@ def _outbox(desk: Desk, bundle: Bundle) -> str:
             raise
         make_private(Path(bundle.directory))  # a link is in its place, say
         path = outbox.make(bundle.directory, bundle.token, desk.directory.path)
+    if bundle.spec.delegate:
+        about = {"run": bundle.run, "task": bundle.task, "state": str(desk.directory.path)}
+        outbox.furnish(path, msgspec.json.encode(about))
     return path
 
 
@@ -91,7 +99,7 @@ def _clear_before(desk: Desk, bundle: Bundle) -> None:
 
 
 def variables(bundle: Bundle) -> dict[str, str]:
-    """What the environment of an attempt says of its inputs and its outbox.
+    """What the environment of an attempt says of its inputs, its outbox, and of what people said.
 
     What no variable can hold, or not beside the others, is in the file only.
     """
@@ -103,8 +111,12 @@ def variables(bundle: Bundle) -> dict[str, str]:
             left -= size
     if bundle.inputs:
         found["DAPLUG_INPUTS"] = f"{bundle.directory}/{bundles.INPUTS}"
+    if bundle.remarks:
+        found["DAPLUG_REMARKS"] = f"{bundle.directory}/{bundles.REMARKS}"
     if bundle.outbox:
-        found |= {"DAPLUG_OUTBOX": bundle.outbox, "DAPLUG_RESULT": bundle.result_file}
+        found["DAPLUG_OUTBOX"] = bundle.outbox
+    if bundle.result_file:
+        found["DAPLUG_RESULT"] = bundle.result_file
     return found
 
 
@@ -131,7 +143,17 @@ def prompt(desk: Desk, run: Run, bundle: Bundle) -> str:
             earlier=_earlier(desk, run, task, bundle),
             named={name: _text(value) for name, value in named.items()},
             checklist=run.plan.origin is not None and run.plan.origin.format == "checklist",
+            program=_program(desk, run, bundle) if spec.delegate else PROGRAM,
+            parts=parts_of(run, task),
         ),
+    )
+
+
+def _program(desk: Desk, run: Run, bundle: Bundle) -> str:
+    """How an attempt calls us: by name if it can find us so."""
+    path = run.plan.providers[bundle.assignment.provider].env.get("PATH", desk.environ.get("PATH", ""))
+    return (
+        PROGRAM if shutil.which(PROGRAM, path=path) else f"{shlex.quote(sys.executable)} -m daplug_supervisor"
     )
 
 

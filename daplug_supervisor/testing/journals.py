@@ -36,6 +36,7 @@ async def check_journal(make: Callable[[], Journal]) -> None:
         await _check_order_and_reading(make)
         await _check_groups(make)
         await _check_reopening(make)
+        await _check_answers(make)
 
 
 async def _check_closed(journal: Journal) -> None:
@@ -132,6 +133,23 @@ async def _check_reopening(make: Callable[[], Journal]) -> None:
     except JournalError:
         return
     _contract.fail("reading after close raises JournalError")
+
+
+async def _check_answers(make: Callable[[], Journal]) -> None:
+    journal = make()
+    await journal.open()
+    odd = 'a "\u2028 b'
+    told = [
+        ev.CommandAnswered("c1", ev.UNREADABLE, applied=False),
+        ev.CommandAnswered(odd, "skip", applied=False, message='"id":"c1"'),
+    ]
+    journal.append("", 8.0, told)
+    first = ev.CommandAnswered("c1", "skip", applied=True)
+    await journal.append("r1", 8.0, [first, ev.CommandAnswered("c1", "skip", applied=False)])[1].wait()
+    _expect(await journal.answer("c1") == first, "the first answer to a command is found, in whichever run")
+    _expect(await journal.answer(odd) == told[1], "an id may be any text")
+    _expect(await journal.answer("c") is None, "what is no command's id has no answer")
+    await journal.close()
 
 
 async def _read(journal: Journal, run: str, after: int = 0) -> list[ev.Entry]:

@@ -21,6 +21,9 @@ MOST_CHARACTERS = 2000
 NEXT_STEPS = "suggested_next_steps"
 WARNINGS = "original_checkout_warnings"
 _SHOWN_CRITERIA = 3
+_UNFINISHED = (OutcomeKind.DELEGATED, OutcomeKind.NEEDS_INPUT)
+"""Ends of attempts that claim nothing: others are to go on with the work."""
+
 _SENTENCE = 300
 
 
@@ -118,6 +121,8 @@ def disagreements(run: Run) -> tuple[Disagreement, ...]:
 def _disagreements(run: Run, task: TaskState) -> Iterator[Disagreement]:
     for past in task.past:
         result = past.result
+        if past.of_children or result.outcome.kind in _UNFINISHED:
+            continue
         proven = past is task.past[-1] and task.status in (Status.LANDING, Status.DONE)
         findings = task.findings if proven else result.findings
         wrong = tuple(_wrong(one) for one in findings if _contrary(one))

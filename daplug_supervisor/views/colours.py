@@ -14,6 +14,8 @@ SIGNS = {
     "blocked": "⊘",
     "cancelled": "-",
     "skipped": "»",
+    "reviewing": "?",
+    "delegated": "↓",
     "running": "▸",
     "waiting": "·",
 }
@@ -23,6 +25,8 @@ ENDS = {
     "ok": "done",
     "fix": "sent back or not proven",
     "bad": "failed",
+    "ask": "asked a person",
+    "parts": "delegated",
     "limit": "limit or outage",
     "cut": "interrupted or lost",
     "now": "at work",
@@ -35,6 +39,8 @@ _OWN = {
     OutcomeKind.UNVERIFIED: "fix",
     OutcomeKind.NO_RESULT: "fix",
     OutcomeKind.CONFLICT: "fix",
+    OutcomeKind.NEEDS_INPUT: "ask",
+    OutcomeKind.DELEGATED: "parts",
     OutcomeKind.LOST: "cut",
     OutcomeKind.INTERRUPTED: "cut",
     OutcomeKind.BUDGET: "cut",
@@ -45,7 +51,9 @@ _SHOWN = {
     Status.STUCK: "stuck",
     Status.CANCELLED: "cancelled",
     Status.SKIPPED: "skipped",
-    **dict.fromkeys(ACTIVE | {Status.REVIEWING, Status.DELEGATED}, "running"),
+    Status.REVIEWING: "reviewing",
+    Status.DELEGATED: "delegated",
+    **dict.fromkeys(ACTIVE, "running"),
 }
 
 

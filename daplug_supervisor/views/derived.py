@@ -7,18 +7,20 @@ constant time; what needs a search (`blockers`, `blocks`) is asked only for what
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from math import inf
 
 from msgspec import Struct
 
 from daplug_supervisor.core.budget import last_places
 from daplug_supervisor.core.decide import taker
+from daplug_supervisor.core.delegation import progress
 from daplug_supervisor.core.machine import SATISFIED, Status
 from daplug_supervisor.core.model import Attempt, Pool, Run, TaskState
 from daplug_supervisor.core.plan import Task
-from daplug_supervisor.core.queues import lane_of
+from daplug_supervisor.core.queues import lane_of, selected
 from daplug_supervisor.core.results import OutcomeKind, Result
+from daplug_supervisor.core.stages import NO_STAGE, held, holding
 from daplug_supervisor.views.text import number
 
 DEAD = frozenset({Status.FAILED, Status.STUCK, Status.CANCELLED})
@@ -27,6 +29,7 @@ DEAD = frozenset({Status.FAILED, Status.STUCK, Status.CANCELLED})
 PENDING_STATES = (
     "blocked",
     "not_selected",
+    "waiting_for_stage",
     "halted",
     "waiting_for_supervisor",
     "pool_stopped",
@@ -43,8 +46,9 @@ STATES = (*PENDING_STATES, *(status.value for status in Status if status is not 
 class Blockers(Struct, frozen=True):
     """What a task waits for.
 
-    `needs`: its own unmet needs; `dead`: failed, stuck or cancelled tasks behind them, nearest first; `open`:
-    tasks behind them that wait for no other task.
+    `needs`: its own unmet needs, its open parts if it is delegated, or what its stage waits for; `dead`: tasks among
+    them or behind them that only a person can get on with (see `is_dead_end`), nearest first; `open`: those that wait
+    for no other task.
     """
 
     needs: tuple[str, ...]
@@ -61,7 +65,8 @@ def is_ready(run: Run, task: TaskState, now: float) -> bool:
         task.status is Status.PENDING
         and not task.unmet
         and task.not_before <= now
-        and (not run.only or task.id in run.only)
+        and not held(run, task)
+        and selected(run, task.id)
     )
 
 
@@ -71,8 +76,10 @@ def state_of(run: Run, task: TaskState, now: float, *, live: bool = True, stop_f
         return task.status.value
     if task.unmet:
         return "blocked"
-    if run.only and task.id not in run.only:
+    if not selected(run, task.id):
         return "not_selected"
+    if held(run, task):
+        return "waiting_for_stage"
     if stop_file or run.halt is not None:
         return "halted"
     return _state_in_pool(run, task, now) if live else "waiting_for_supervisor"
@@ -134,39 +141,107 @@ def run_state(run: Run, *, live: bool) -> str:
     return "running" if run.active else "waiting"
 
 
+def is_dead_end(task: TaskState) -> bool:
+    """Whether a task gets no further before a person has decided: it has failed, say, or has lost all its parts."""
+    return task.status in DEAD or (task.status is Status.DELEGATED and not task.children)
+
+
 def blockers(run: Run, name: str) -> Blockers:
-    """What a task waits for, found by going backwards over unmet needs, each task once."""
+    """What a task waits for, found by going backwards over unmet needs, open parts and stages, each task once."""
     dead: list[str] = []
     waiting: list[str] = []
-    needs = tuple(other for other in run.spec(name).needs if run.tasks[other].status not in SATISFIED)
-    seen = {name}
-    queue = deque([name])
+    asked = run.tasks[name]
+    first = holding(run, asked)[1] if not asked.unmet and _is_held(run, asked) else _ahead(run, asked)
+    seen, stage = {name}, run.stage
+    queue = deque([asked])
     while queue:
-        for other in run.spec(queue.popleft()).needs:
+        here = queue.popleft()
+        others = list(_ahead(run, here))
+        if _is_held(run, here):  # by all stages before its own; each is looked at once
+            others += (other for names in run.stages[stage : here.stage] for other in names)
+            stage = max(stage, here.stage)
+        for other in others:
             task = run.tasks[other]
             if other in seen or task.status in SATISFIED:
                 continue
             seen.add(other)
-            if task.status in DEAD:
+            if is_dead_end(task):
                 dead.append(other)
-            elif task.unmet and task.status is Status.PENDING:
-                queue.append(other)
+            elif task.status is Status.DELEGATED or _waits_for_tasks(run, task):
+                queue.append(task)
             else:
                 waiting.append(other)
+    needs = tuple(other for other in first if run.tasks[other].status not in SATISFIED)
     return Blockers(needs, tuple(dead), tuple(waiting))
+
+
+def _ahead(run: Run, task: TaskState) -> Iterable[str]:
+    """What a task waits for: its needs or, if it is delegated, its parts."""
+    return task.children if task.status is Status.DELEGATED else run.spec(task.id).needs
+
+
+def _is_held(run: Run, task: TaskState) -> bool:
+    """Whether a task waits for an earlier stage, whatever its needs are."""
+    return task.status is Status.PENDING and held(run, task)
+
+
+def _waits_for_tasks(run: Run, task: TaskState) -> bool:
+    return task.status is Status.PENDING and (task.unmet > 0 or held(run, task))
+
+
+def _behind(run: Run, name: str) -> Iterator[str]:
+    """What waits for a task: its pending dependents and, if that is delegated, the task that it is a part of."""
+    for other in run.after[name]:
+        if run.tasks[other].status is Status.PENDING:
+            yield other
+    parent = run.spec(name).parent
+    if parent is not None and run.tasks[parent].status is Status.DELEGATED:
+        yield parent
+
+
+def held_by(run: Run) -> dict[str, str]:
+    """For each pending or delegated task that cannot go on before a person has decided, one task that is about."""
+    roots = [name for name, task in run.tasks.items() if is_dead_end(task)]
+    found = {name: name for name in roots if run.tasks[name].status is Status.DELEGATED}
+    _spread(run, found, [(name, name) for name in roots])
+    held_back = _held_by_stage(run, found)
+    found |= held_back
+    _spread(run, found, held_back.items())
+    return found
+
+
+def _spread(run: Run, found: dict[str, str], begin: Iterable[tuple[str, str]]) -> None:
+    """Add all that waits for some tasks, each with the task that this is about."""
+    queue = deque(begin)
+    while queue:
+        name, root = queue.popleft()
+        for other in _behind(run, name):
+            if other not in found:
+                found[other] = root
+                queue.append((other, root))
+
+
+def _held_by_stage(run: Run, found: Mapping[str, str]) -> dict[str, str]:
+    """With barriers: the tasks of later stages than one that cannot end, as far as they are not `found` already."""
+    if run.plan.stages != "barrier":
+        return {}
+    for stage in range(run.stage, len(run.stages)):
+        for name in run.stages[stage]:
+            root = found.get(name) or (name if is_dead_end(run.tasks[name]) else "")
+            if root:
+                return {later: root for later in _later(run, stage) if later not in found}
+    return {}
+
+
+def _later(run: Run, stage: int) -> Iterator[str]:
+    """The pending tasks of later stages than one."""
+    names = (name for names in run.stages[stage + 1 :] for name in names)
+    return (name for name in names if run.tasks[name].status is Status.PENDING)
 
 
 def blocked_by(run: Run) -> dict[str, str]:
     """For each pending task that a dead one blocks, directly or not, one such dead task."""
-    found: dict[str, str] = {}
-    queue = deque((name, name) for name, task in run.tasks.items() if task.status in DEAD)
-    while queue:
-        name, root = queue.popleft()
-        for other in run.after[name]:
-            if other not in found and run.tasks[other].status is Status.PENDING:
-                found[other] = root
-                queue.append((other, root))
-    return found
+    return {name: root for name, root in held_by(run).items() if run.tasks[name].status is Status.PENDING}
 
 
 def blocks(run: Run, names: Iterable[str], budget: int) -> dict[str, int]:
@@ -177,18 +252,19 @@ def blocks(run: Run, names: Iterable[str], budget: int) -> dict[str, int]:
     """
     found: dict[str, int] = {}
     for name in names:
-        seen: set[str] = set()
-        queue = deque([name])
+        stage = run.tasks[name].stage if run.plan.stages == "barrier" else NO_STAGE
+        seen = set(_later(run, stage)) if stage != NO_STAGE else set[str]()
+        queue, count, budget = deque([name]), len(seen), budget - len(seen)
         while queue and budget > 0:
-            after = run.after[queue.popleft()]
-            budget -= 1 + len(after)
-            for other in after:
-                if other not in seen and run.tasks[other].status is Status.PENDING:
-                    seen.add(other)
-                    queue.append(other)
+            here = queue.popleft()
+            after = [other for other in _behind(run, here) if other not in seen]
+            budget -= 1 + len(run.after[here])
+            seen.update(after)
+            queue += after
+            count += sum(run.tasks[other].status is Status.PENDING for other in after)
         if queue:
             break
-        found[name] = len(seen)
+        found[name] = count
     return found
 
 
@@ -209,6 +285,17 @@ def outcome_words(result: Result) -> str:
         return detail or result.exit.error or (f"exit code {code}" if code is not None else "failed")
     kind = outcome.kind.value.replace("_", " ")
     return f"{kind}: {detail}" if detail else kind
+
+
+def status_word(task: TaskState) -> str:
+    """The status; of a delegated task with how many of its parts are done: ``delegated (2/3)``."""
+    return state_word(task, task.status.value)
+
+
+def state_word(task: TaskState, state: str) -> str:
+    """One of `STATES` for people; of a delegated task with how many of its parts are done."""
+    done, total = progress(task)
+    return f"delegated ({done}/{total})" if state == "delegated" else state.replace("_", " ")
 
 
 def tries_word(run: Run, task: TaskState) -> str:

@@ -14,11 +14,17 @@ from daplug_supervisor.core.machine import ACTIVE, Status
 from daplug_supervisor.core.model import Past, Run, TaskState
 from daplug_supervisor.core.results import RULES, Finding, OutcomeKind
 from daplug_supervisor.views.derived import blocked_by, label, outcome_words
+from daplug_supervisor.views.family import Progress, progress_of
 from daplug_supervisor.views.usage import Used, uses
 
-UNDER_WAY = ACTIVE | {Status.REVIEWING, Status.DELEGATED}
+LOOKED_AT = ACTIVE | {Status.REVIEWING}
+"""Statuses in which the end of the latest attempt is not settled."""
+
 ALWAYS = "always"
 """The category of what is looked at in every task, whatever its criteria are."""
+
+IN_ORDER = frozenset({OutcomeKind.COMPLETED, OutcomeKind.DELEGATED, OutcomeKind.NEEDS_INPUT})
+"""Ends of attempts with which nothing went wrong."""
 
 _RECURS = 2
 _MOST_NAMED = 50
@@ -72,7 +78,8 @@ class Rounds(Struct, frozen=True):
 class EvaluatedTask(Struct, frozen=True):
     """A task: its attempts, its rounds of mending, its criteria, its seconds and its cost (null: no agent ended).
 
-    `first_attempt`: done by its first one; null if it is not done, or was not done by an attempt.
+    `first_attempt`: done by its first one; null if it is not done, or was not done by an attempt. `parent`: the task of
+    which it is a part; `progress`: how many of its own parts are done (null: it has none).
     """
 
     task: str
@@ -85,6 +92,8 @@ class EvaluatedTask(Struct, frozen=True):
     failed: int
     seconds: float
     used: Used | None
+    parent: str | None = None
+    progress: Progress | None = None
 
 
 class FailedTask(Struct, frozen=True):
@@ -127,7 +136,7 @@ class Pattern(Struct, frozen=True):
 class EvaluationMetrics(Struct, frozen=True, kw_only=True):
     """The numbers of an evaluation.
 
-    `counts`: total, done, failed, stuck, cancelled, skipped, blocked, in_progress, not_started.
+    `counts`: total, done, failed, stuck, cancelled, skipped, reviewing, delegated, blocked, in_progress, not_started.
     `first_attempt_success_rate`: of the done tasks that had attempts, the share that needed only one; null if none.
     `used`: what agents cost, null if none has ended; `tasks_used` the same by task.
     """
@@ -184,8 +193,11 @@ def counts(run: Run) -> dict[str, int]:
     """How many tasks there are of each kind; together they are the total."""
     blocked = len(blocked_by(run))
     by = {status.value: count for status, count in run.counts.items()}
-    under_way = sum(run.counts[status] for status in UNDER_WAY)
-    kept = {word: by[word] for word in ("done", "failed", "stuck", "cancelled", "skipped")}
+    under_way = sum(run.counts[status] for status in ACTIVE)
+    kept = {
+        word: by[word]
+        for word in ("done", "failed", "stuck", "cancelled", "skipped", "reviewing", "delegated")
+    }
     rest = {"blocked": blocked, "in_progress": under_way, "not_started": by["pending"] - blocked}
     return {"total": len(run.tasks), **kept, **rest}
 
@@ -197,7 +209,9 @@ def first_attempt_rate(run: Run) -> float | None:
 
 
 def _first(task: TaskState) -> bool | None:
-    return task.attempt.number == 1 if task.status is Status.DONE and task.attempt else None
+    attempt = task.attempt
+    counts = task.status is Status.DONE and attempt is not None and not attempt.of_children
+    return attempt.number == 1 if counts and attempt is not None else None
 
 
 def _rounds(run: Run) -> Rounds:
@@ -256,6 +270,8 @@ def _row(run: Run, task: TaskState, used: Used | None) -> EvaluatedTask:
         failed=len(held) - sum(held),
         seconds=sum(past.result.exit.seconds for past in task.past),
         used=used,
+        parent=run.spec(task.id).parent,
+        progress=progress_of(task),
     )
 
 
@@ -312,10 +328,10 @@ def patterns(run: Run) -> tuple[Pattern, ...]:
 
 
 def _seen_in(task: TaskState) -> Iterator[tuple[str, str]]:
-    current = task.attempt.number if task.attempt and task.status in UNDER_WAY else 0
+    current = task.attempt.number if task.attempt and task.status in LOOKED_AT else 0
     before: Past | None = None
     for past in task.past:
-        if past.number != current and past.result.outcome.kind is not OutcomeKind.COMPLETED:
+        if past.number != current and past.result.outcome.kind not in IN_ORDER:
             yield "outcome", past.result.outcome.kind.value
             yield from _seen_failing(past.result.findings)
         if before is not None and _unchanged(before, past):

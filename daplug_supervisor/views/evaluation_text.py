@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from daplug_supervisor.views.derived import tasks_word
-from daplug_supervisor.views.evaluation import ALWAYS, Evaluation, EvaluationMetrics, Pattern, Planning
+from daplug_supervisor.views.evaluation import (
+    ALWAYS,
+    EvaluatedTask,
+    Evaluation,
+    EvaluationMetrics,
+    Pattern,
+    Planning,
+)
 from daplug_supervisor.views.text import clean, duration, facts, listing, table, wrap
 from daplug_supervisor.views.usage import cost_word, known, money, tokens_word, used_words
 
@@ -88,7 +95,7 @@ def _task_lines(full: Evaluation, width: int) -> list[str]:
     rows = [
         (
             row.task,
-            row.status,
+            status_words(row),
             str(row.attempts),
             str(row.rounds),
             f"{row.passed}/{row.passed + row.failed}",
@@ -101,6 +108,12 @@ def _task_lines(full: Evaluation, width: int) -> list[str]:
     ]
     headers = ("TASK", "STATUS", "TRIES", "ROUNDS", "HOLD", "TIME", "TOKENS", "COST", "TITLE")
     return [*table(rows, headers, width, indent="  ", keep=8).splitlines(), *_more(full.tasks)]
+
+
+def status_words(row: EvaluatedTask) -> str:
+    """The status; of a delegated task with how many of its parts are done."""
+    done = row.progress
+    return f"{row.status} ({done.done}/{done.total})" if done and row.status == "delegated" else row.status
 
 
 def _failure_lines(full: Evaluation, width: int) -> list[str]:

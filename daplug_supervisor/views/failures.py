@@ -11,8 +11,11 @@ from daplug_supervisor.core.machine import Status
 from daplug_supervisor.core.model import Run, TaskState
 from daplug_supervisor.core.results import RULES, Finding
 from daplug_supervisor.views.derived import blocks, label, tasks_word
+from daplug_supervisor.views.review import question, question_lines
+from daplug_supervisor.views.rows import AttentionRow
+from daplug_supervisor.views.steps import go_on, repairs
 from daplug_supervisor.views.text import clean, command, wrap
-from daplug_supervisor.views.why import go_on, repairs, why
+from daplug_supervisor.views.why import why
 
 Lines = Mapping[str, Sequence[str]]
 """For each task some lines of text."""
@@ -22,7 +25,7 @@ MOST_FAILURES = 20
 _BUDGET = 1_000_000
 _TASKS_IN_NEXT = 3
 _MOST_CRITERIA = 5
-_SENTENCE = 400
+_SENTENCE = 500
 
 
 class FailedCriterion(Struct, frozen=True):
@@ -45,7 +48,7 @@ class Failure(Struct, frozen=True):
 
     `blocks` says how many tasks wait behind it (null: not counted); `tail` is the end of its output, `next`
     what to type, `remedy` what else a person can do. `rounds`: how often its work went back; `criteria`: what did not
-    hold in the last attempt.
+    hold in the last attempt; `question`: what its agent asks a person, '' if nothing.
     """
 
     task: str
@@ -61,6 +64,7 @@ class Failure(Struct, frozen=True):
     remedy: str = ""
     rounds: int = 0
     criteria: tuple[FailedCriterion, ...] = ()
+    question: str = ""
 
 
 Printed = Mapping[str, Mapping[int, Sequence[str]]]
@@ -92,6 +96,7 @@ def failures(
             remedy=task.remedy or (RULES[last.outcome.kind].remedy if last else ""),
             rounds=task.fixes,
             criteria=_criteria(last.findings if last else (), printed.get(task.id, {})),
+            question=question(task),
         )
 
     return tuple(row(task) for task in found)
@@ -109,15 +114,19 @@ def _criteria(
     )
 
 
-def next_steps(run: Run, found: Sequence[Failure], *, live: bool) -> tuple[str, ...]:
-    """What to type: for the first failures, then to go on."""
+def next_steps(
+    run: Run, found: Sequence[Failure], waiting: Sequence[AttentionRow] = (), *, live: bool
+) -> tuple[str, ...]:
+    """What to type: to decide about what waits for that, for the first failures, then to go on."""
     lines: list[str] = []
+    for row in waiting[:_TASKS_IN_NEXT]:
+        lines += [line for line in row.next if line not in lines and line != go_on(run)]
     for failure in found[:_TASKS_IN_NEXT]:
-        lines += failure.next[:2]
+        lines += [line for line in failure.next[:2] if line not in lines]
     if len(found) > _TASKS_IN_NEXT:
         lines.append(command("task", "list", "--status", found[-1].status))
     stands = run.halt is not None or (run.finished_at is None and not live)
-    return (*lines, *((go_on(run),) if stands or found else ()))
+    return (*lines, *((go_on(run),) if stands or found or waiting else ()))
 
 
 def failure_lines(found: Sequence[Failure], width: int) -> list[str]:
@@ -127,10 +136,12 @@ def failure_lines(found: Sequence[Failure], width: int) -> list[str]:
         behind = f" Blocks {tasks_word(failure.blocks)}." if failure.blocks else ""
         lines.append(clean(f"  {failure.task}: {failure.title}", width))
         lines += wrap(clean(failure.sentence, _SENTENCE) + behind, width, "    ")
+        lines += question_lines(failure.question, width, "    | ")
         for one in failure.criteria[:_MOST_CRITERIA]:
             said = f" (the agent says {one.claimed})" if one.claimed else ""
             lines.append(clean(f"    - {one.label}{said}: {one.detail}", width))
             lines += [f"      | {clean(line, max(20, width - 8))}" for line in one.tail]
-        lines += [f"    | {clean(line, max(20, width - 6))}" for line in failure.tail]
+        tail = () if failure.question else failure.tail
+        lines += [f"    | {clean(line, max(20, width - 6))}" for line in tail]
     more = len(found) - MOST_FAILURES
     return [*lines, f"  and {more} more"] if more > 0 else lines

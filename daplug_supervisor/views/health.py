@@ -20,12 +20,12 @@ def suspect_words(suspect: Suspect, now: float) -> str:
 
 def still_suspicious(run: Run, found: Iterable[Suspect]) -> tuple[Suspect, ...]:
     """Those of what was found suspicious that run still, each once, in plan order."""
-    by_task = {one.task: one for one in found}
-    return tuple(
-        by_task[task.id]
-        for task in run.tasks.values()
-        if task.id in by_task
-        and task.status in ACTIVE
-        and task.attempt is not None
-        and task.attempt.number == by_task[task.id].attempt
-    )
+    by_task = {one.task: one for one in found if _runs(run, one)}
+    return tuple(sorted(by_task.values(), key=lambda one: run.tasks[one.task].order))
+
+
+def _runs(run: Run, one: Suspect) -> bool:
+    task = run.tasks.get(one.task)
+    if task is None or task.attempt is None:
+        return False
+    return task.status in ACTIVE and task.attempt.number == one.attempt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from daplug_supervisor.core.model import Run
+from daplug_supervisor.views.family import nested_tasks
 from daplug_supervisor.views.html_done import (
     came_home,
     cost,
@@ -14,11 +15,13 @@ from daplug_supervisor.views.html_done import (
     task_table,
     time_line,
 )
+from daplug_supervisor.views.html_family import divided, remarks
 from daplug_supervisor.views.html_head import head
 from daplug_supervisor.views.html_style import STYLE
 from daplug_supervisor.views.html_trouble import claims, flagged, trouble
 from daplug_supervisor.views.markup import Safe, el, joined
 from daplug_supervisor.views.report import Report
+from daplug_supervisor.views.rows import wanted
 from daplug_supervisor.views.text import clock
 
 MOST_ROWS = 2000
@@ -31,10 +34,12 @@ def page(run: Run, made: Report, now: float) -> str:
         trouble(made),
         claims(made),
         flagged(made),
+        remarks(made),
         came_home(made),
         time_line(run, now, places),
-        dependencies(run, places),
+        dependencies(run, made, places),
         task_table(run, made, places),
+        divided(made),
         criteria(made),
         files(run, made),
         *said(made),
@@ -56,9 +61,18 @@ def page(run: Run, made: Report, now: float) -> str:
 
 
 def places_of(run: Run) -> dict[str, int]:
-    """The tasks that are shown in the table, and where they are in the plan: those that need a person first."""
-    order = sorted(run.tasks.values(), key=lambda task: task.status.value not in ("failed", "stuck"))
-    return {task.id: task.order for task in order[:MOST_ROWS]}
+    """The tasks that are shown in the table, and where they are in the plan: those that need a person first.
+
+    Each family is together: its parts follow a task.
+    """
+    families: list[list[str]] = []
+    for name, depth in nested_tasks(run).items():
+        if not depth:
+            families.append([])
+        families[-1].append(name)
+    families.sort(key=lambda names: not any(wanted(run, run.tasks[name]) for name in names))
+    order = [name for names in families for name in names]
+    return {name: run.tasks[name].order for name in order[:MOST_ROWS]}
 
 
 def _meta() -> list[Safe]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from daplug_supervisor.core.model import Run
+from daplug_supervisor.core.queues import waits
 from daplug_supervisor.views.colours import ENDS, SIGNS, state_classes
 from daplug_supervisor.views.dag import dag, drawable
 from daplug_supervisor.views.evaluation import EvaluatedTask
+from daplug_supervisor.views.evaluation_text import status_words
+from daplug_supervisor.views.family import nested_tasks
 from daplug_supervisor.views.html_head import key
 from daplug_supervisor.views.html_trouble import commands, listed, named, section
-from daplug_supervisor.views.landed import LandedTask
+from daplug_supervisor.views.landed import LandedTask, homes_of
 from daplug_supervisor.views.markup import Safe, el, joined
 from daplug_supervisor.views.metrics import rounds_words
 from daplug_supervisor.views.overlap import Matrix, matrix
@@ -23,6 +26,7 @@ from daplug_supervisor.views.usage import cost_word, known, tokens_word
 from daplug_supervisor.views.work import files_words
 
 _FILES = 200
+_DEEPEST = 5
 _NAME = 18
 
 
@@ -57,7 +61,7 @@ def came_home(made: Report) -> Safe:
     found = made.landing
     if not (found.review or found.branch):
         return Safe("")
-    homes = sum(bool(row.commit) for row in found.tasks)
+    homes = len(homes_of(found))
     where = [" on branch ", el("code", found.branch)] if found.branch else []
     told = el("p", f"{number(found.commits, 'commit')} of {number(homes, 'task')}", *where, ".")
     return section("Landed", told, commands(found.review))
@@ -91,13 +95,14 @@ def time_line(run: Run, now: float, places: dict[str, int]) -> Safe:
     )
 
 
-def dependencies(run: Run, places: dict[str, int]) -> Safe:
+def dependencies(run: Run, made: Report, places: dict[str, int]) -> Safe:
     """The plan, by what came of it."""
     drawn, kinds = dag(run, places), set(state_classes(run).values())
     told = (
-        "Each task stands to the right of what it needs; dashed and red where that keeps it from starting. "
+        "Each task stands to the right of what it waits for; dashed and red where that keeps it from starting. "
         "Needs that follow from others are not drawn."
-        if drawable({name: spec.needs for name, spec in run.plan.tasks.items()})
+        + (" Dotted: from the parts of a task to that task." if made.families else "")
+        if drawable(waits(run.plan))
         else "Too many to draw each: a bar for each stage."
     )
     shown = key({f"{sign} {kind}": kind for kind, sign in SIGNS.items() if kind in kinds})
@@ -114,7 +119,8 @@ def task_table(run: Run, made: Report, places: dict[str, int]) -> Safe:
     if not places:
         return Safe("")
     by_id, homes = {row.task: row for row in made.tasks}, {row.task: row for row in made.landing.tasks}
-    classes, costs = state_classes(run), known(made.used)
+    classes, costs, depths = state_classes(run), known(made.used), nested_tasks(run)
+    marks = {row.task: row.what for row in made.edited}
     names = [
         "task",
         "state",
@@ -127,7 +133,15 @@ def task_table(run: Run, made: Report, places: dict[str, int]) -> Safe:
     ]
     head = [el("th", name, scope="col", class_="n" if at > 2 else None) for at, name in enumerate(names)]  # noqa: PLR2004
     rows = [
-        _task(run, by_id[name], homes.get(name), classes[name], place, costs=costs)
+        _task(
+            run,
+            by_id[name],
+            homes.get(name),
+            classes[name],
+            place,
+            (depths[name], marks.get(name, "")),
+            costs,
+        )
         for name, place in places.items()
     ]
     left = len(run.tasks) - len(places)
@@ -143,8 +157,15 @@ def task_table(run: Run, made: Report, places: dict[str, int]) -> Safe:
 
 
 def _task(
-    run: Run, row: EvaluatedTask, home: LandedTask | None, kind: str, place: int, *, costs: bool
+    run: Run,
+    row: EvaluatedTask,
+    home: LandedTask | None,
+    kind: str,
+    place: int,
+    family: tuple[int, str],
+    costs: bool,  # noqa: FBT001  of the whole table
 ) -> Safe:
+    depth, mark = family
     looked = row.passed + row.failed
     numbers = {
         "attempts": str(row.attempts or ""),
@@ -157,8 +178,15 @@ def _task(
     files = [el("span", f" {number(home.files, 'file')}", class_="dim small")] if home and home.files else []
     return el(
         "tr",
-        el("th", named(row.task), f" {row.title}" if row.title != row.task else "", scope="row"),
-        el("td", f"{SIGNS[kind]} {kind if row.status in ('pending', kind) else row.status}", class_=kind),
+        el(
+            "th",
+            named(row.task),
+            f" {row.title}" if row.title != row.task else "",
+            *([el("span", f" {mark}", class_="dim small", title=f"{mark} while it ran")] if mark else []),
+            scope="row",
+            class_=f"in{min(depth, _DEEPEST)}" if depth else None,
+        ),
+        el("td", f"{SIGNS[kind]} {kind if row.status == 'pending' else status_words(row)}", class_=kind),
         el("td", run.tasks[row.task].provider),
         *(el("td", value, class_="n", data_l=name) for name, value in numbers.items()),
         el("td", *([el("code", commit)] if commit else []), *files),

@@ -60,7 +60,9 @@ def verdict(made: Report) -> tuple[str, str]:
     if made.state == "finished":
         if counts["done"] + counts["skipped"] == counts["total"]:
             return "All done", "done"
-        return ("Needs a person", "failed") if made.failures else ("Not all done", "stuck")
+        if made.failures:
+            return "Needs a person", "failed"
+        return ("Waits for a person", "stuck") if made.waiting else ("Not all done", "stuck")
     if made.halt is not None:
         return ("Halted", "stuck") if made.halt.halted_at is not None else ("Halting", "stuck")
     return ("Interrupted", "stuck") if made.state == "interrupted" else ("Under way", "running")

@@ -3,12 +3,12 @@
 STYLE = """
 :root{color-scheme:light dark;--page:#f5f6f8;--card:#fff;--line:#dde1e7;--soft:#eef0f4;--text:#18202b;--dim:#566070;
 --accent:#2456b8;--done:#1b7a45;--failed:#c0312b;--stuck:#a85a00;--blocked:#7a4a66;--cancelled:#606977;
---skipped:#606977;--running:#2456b8;--waiting:#606977;--fix:#b36b00;--limit:#6f4bbd;--cut:#7b8594;--on:#fff;
+--skipped:#606977;--running:#2456b8;--waiting:#606977;--reviewing:#a3258c;--delegated:#0b6f80;--fix:#b36b00;--limit:#6f4bbd;--cut:#7b8594;--on:#fff;
 --mono:ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
 @media screen and (prefers-color-scheme:dark){:root{
 --page:#10141a;--card:#181e27;--line:#2c3542;--soft:#212936;--text:#e4e9f0;
 --dim:#9aa6b6;--accent:#7fb0ff;--done:#4cc38a;--failed:#ff8078;--stuck:#f2b052;--blocked:#d59abd;--cancelled:#98a3b3;
---skipped:#98a3b3;--running:#7fb0ff;--waiting:#8d98a8;--fix:#f2b052;--limit:#b79cff;--cut:#8a95a5;--on:#10141a}}
+--skipped:#98a3b3;--running:#7fb0ff;--waiting:#8d98a8;--reviewing:#f08bdc;--delegated:#4fc3d6;--fix:#f2b052;--limit:#b79cff;--cut:#8a95a5;--on:#10141a}}
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%}
 body{margin:0;background:var(--page);color:var(--text);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,
@@ -29,7 +29,7 @@ section{background:var(--card);border:1px solid var(--line);border-radius:10px;p
 font-weight:600;line-height:1.6;white-space:nowrap;vertical-align:2px}
 .done{color:var(--done)}.failed{color:var(--failed)}.stuck{color:var(--stuck)}.blocked{color:var(--blocked)}
 .cancelled{color:var(--cancelled)}.skipped{color:var(--skipped)}.running{color:var(--running)}
-.waiting{color:var(--waiting)}
+.waiting{color:var(--waiting)}.reviewing{color:var(--reviewing)}.delegated{color:var(--delegated)}
 .share{display:block;width:100%;height:12px;border-radius:6px;margin:14px 0 8px}
 .part{fill:currentColor}
 .key{display:flex;flex-wrap:wrap;gap:2px 16px;margin:0 0 4px;padding:0;list-style:none;font-size:13px}
@@ -45,6 +45,9 @@ vertical-align:-1px}
 .case>*{color:var(--text)}
 .case h3{margin:0 0 4px;overflow-wrap:anywhere}
 .case .failed{color:var(--failed)}.case .stuck{color:var(--stuck)}
+.case .reviewing{color:var(--reviewing)}.case .delegated{color:var(--delegated)}
+blockquote{margin:6px 0;padding:6px 12px;border-left:3px solid var(--line);background:var(--soft);
+overflow-wrap:anywhere}
 ul.plain{margin:0 0 8px;padding-left:18px}
 li{overflow-wrap:anywhere}
 pre{background:var(--soft);border-radius:6px;padding:8px 12px;margin:6px 0;white-space:pre-wrap;overflow-wrap:anywhere}
@@ -62,8 +65,11 @@ tbody th{font-weight:400;overflow-wrap:anywhere}
 tbody tr:last-child>*{border-bottom:0}
 table.slim{width:auto}.slim td,.slim th{padding-right:28px}
 .tasks td:last-child,.tasks thead th:last-child{padding-left:14px}
+.tasks td.delegated,.tasks td:last-child{white-space:nowrap}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .id{font-weight:600}
+tbody th.in1{padding-left:20px}tbody th.in2{padding-left:40px}tbody th.in3{padding-left:60px}
+tbody th.in4{padding-left:80px}tbody th.in5{padding-left:100px}
 tr:target>*{background:var(--soft)}
 svg{display:block;max-width:none}
 svg text{fill:var(--text);font-size:12px}
@@ -79,6 +85,7 @@ svg .tick{text-anchor:middle}
 .bar text{fill:var(--on);font-size:11px;font-family:var(--mono);letter-spacing:-.2px}
 .bar rect{stroke:var(--soft)}
 .ok{fill:var(--done);color:var(--done)}.fix{fill:var(--fix);color:var(--fix)}.bad{fill:var(--failed);color:var(--failed)}
+.ask{fill:var(--reviewing);color:var(--reviewing)}.parts{fill:var(--delegated);color:var(--delegated)}
 .limit{fill:var(--limit);color:var(--limit)}.cut{fill:var(--cut);color:var(--cut)}
 .now{fill:var(--running);color:var(--running)}
 .dag.fit{max-width:100%;min-width:760px;height:auto}
@@ -88,6 +95,7 @@ svg .tick{text-anchor:middle}
 .node.failed .box,.node.stuck .box{stroke-width:2.6}
 .node.blocked .box,.node.waiting .box,.node.skipped .box,.node.cancelled .box{stroke-dasharray:4 3}
 .edge{fill:none;stroke:var(--cut);stroke-width:1.2;opacity:.75}
+.edge.part-of{stroke:var(--delegated);stroke-dasharray:2 3}
 .edge.held{stroke:var(--failed);stroke-dasharray:5 4;opacity:1}
 table.cross{width:auto}.cross th{white-space:nowrap}.cross td,.cross thead th{text-align:center;padding:5px 12px}
 .cross td.beside{font-weight:700;color:var(--failed)}

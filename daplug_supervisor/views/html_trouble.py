@@ -12,7 +12,7 @@ from daplug_supervisor.views.landed import hook_words
 from daplug_supervisor.views.markup import Safe, el, joined
 from daplug_supervisor.views.report import Report
 from daplug_supervisor.views.report_text import flags_beside
-from daplug_supervisor.views.rows import HaltRow
+from daplug_supervisor.views.rows import AttentionRow, HaltRow
 from daplug_supervisor.views.text import clock, listing, number
 from daplug_supervisor.views.work import uncommitted_words
 
@@ -49,11 +49,14 @@ def named(task: str) -> Safe:
 
 def trouble(made: Report) -> Safe:
     """What waits for a person, with the commands."""
-    cases = [_case(row) for row in made.failures[:MOST_CASES]]
+    asked = [row for row in made.failures if row.question]
+    others = [row for row in made.failures if not row.question]
+    cases = [_waiting(row) for row in made.waiting[:MOST_CASES]]
+    cases += [_case(row) for row in [*asked, *others][:MOST_CASES]]
     if len(cases) > _OPEN:
         rest = el("summary", f"{tasks_word(len(cases) - _OPEN)} more")
         cases[_OPEN:] = [el("details", rest, *cases[_OPEN:])]
-    more = len(made.failures) - MOST_CASES
+    more = max(0, len(made.failures) - MOST_CASES) + max(0, len(made.waiting) - MOST_CASES)
     if more > 0:
         cases.append(el("p", f"And {tasks_word(more)} more: see the table of tasks.", class_="dim"))
     hooks = [hook_words(row) for row in made.landing.hooks]
@@ -66,7 +69,7 @@ def trouble(made: Report) -> Safe:
         parts += [el("h3", "Uncommitted work in worktrees"), listed(rows)]
     if not joined(parts):
         return section("Needs a person", el("p", "Nothing does.", class_="dim"))
-    goes_on = [el("h3", "Then"), commands(made.next[-1:])] if made.next else []
+    goes_on = [el("h3", "Then"), commands(made.next[-1:])] if made.next and made.state != "running" else []
     return section("Needs a person", *parts, *goes_on)
 
 
@@ -84,17 +87,41 @@ def _halt(halt: HaltRow | None) -> Safe:
     )
 
 
+def _waiting(row: AttentionRow) -> Safe:
+    """Work that is to be reviewed, or a delegated task with parts that cannot go on."""
+    behind = f" Blocks {tasks_word(row.blocks)}." if row.blocks else ""
+    word = "review" if row.wants == "review" else row.status
+    title = f" {row.title}" if row.title != row.task else ""
+    return el(
+        "div",
+        el("h3", el("span", word, class_=f"pill {row.status}"), " ", named(row.task), title),
+        el("p", row.sentence[:_SENTENCE] + behind),
+        commands(row.next),
+        class_=f"case {row.status}",
+    )
+
+
 def _case(row: Failure) -> Safe:
     behind = f" Blocks {tasks_word(row.blocks)}." if row.blocks else ""
+    word = "question" if row.question else row.status
+    if row.question:
+        told = [el("p", f"{behind} Its agent asks:".strip()), el("blockquote", _paragraphs(row.question))]
+    else:
+        told = [el("p", _words(row) + behind)]
     parts = [
-        el("h3", el("span", row.status, class_=f"pill {row.status}"), " ", named(row.task), f" {row.title}"),
-        el("p", _words(row) + behind),
+        el("h3", el("span", word, class_=f"pill {row.status}"), " ", named(row.task), f" {row.title}"),
+        *told,
         listed(map(_criterion, row.criteria), _CRITERIA),
         _output("What the criteria printed", [line for one in row.criteria for line in one.tail]),
         _output("The end of its output", row.tail),
         commands(row.next),
     ]
     return el("div", *parts, class_=f"case {row.status}")
+
+
+def _paragraphs(text: str) -> Safe:
+    """Each line of a text on its own."""
+    return joined([el("div", line) if line.strip() else el("br") for line in text.splitlines()])
 
 
 def _words(row: Failure) -> str:

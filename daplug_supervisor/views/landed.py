@@ -17,6 +17,8 @@ from daplug_supervisor.views.text import clean, facts, listing, number
 MOST_FILES = 2000
 _SHOWN = 20
 _MERGE: Step = "merge"
+_RUNS = "daplug/run/"
+"""How the branch of a run begins. What is part of a delegated task lands on that one's branch, and comes home with it."""
 _CHECKLIST_ITEM = "todo-"
 _PUBLISHING = "state-begin"
 
@@ -56,6 +58,8 @@ class Source(Struct, frozen=True):
 class Landing(Struct, frozen=True):
     """What came home. `branch`: that of the run ('' if nothing was merged onto one); `review`: commands to look at it.
 
+    `commits` counts those on it, or in the checkout: what is part of a task comes home in the commit of that.
+
     `files` are the first of the `file_count` files that tasks changed.
     """
 
@@ -76,8 +80,9 @@ def landing(run: Run) -> Landing:
         if task.status is Status.DONE and (task.commit or task.files or task.steps)
     ]
     files = sorted({name for task in run.tasks.values() for name in task.files})
-    branch = next((row.steps[_MERGE] for row in rows if row.commit and row.steps.get(_MERGE)), "")
-    commits = [row.commit for row in rows if row.commit]
+    onto = {row.task: row.steps.get(_MERGE, "") for row in rows if row.commit}
+    branch = next((name for name in onto.values() if name.startswith(_RUNS)), "")
+    commits = [row.commit for row in rows if onto.get(row.task) in ("", branch)]
     hooks = tuple(
         FailedHook(one.hook, one.of, one.code, one.detail)
         for one in run.hooks.values()
@@ -124,6 +129,11 @@ def _is_item(task: str) -> bool:
     return task.startswith(_CHECKLIST_ITEM)
 
 
+def homes_of(found: Landing) -> list[LandedTask]:
+    """The tasks that have a commit of their own on the branch, or in the checkout."""
+    return [row for row in found.tasks if row.commit and row.steps.get(_MERGE, "") in ("", found.branch)]
+
+
 # --- words --------------------------------------------------------------------------------------------------
 
 
@@ -141,7 +151,7 @@ def hook_words(row: FailedHook) -> str:
 
 def landing_lines(found: Landing, width: int) -> list[str]:
     """What came home, for people."""
-    homes = [row for row in found.tasks if row.commit]
+    homes = homes_of(found)
     named = {
         "branch": found.branch,
         "commits": f"{found.commits} of {tasks_word(len(homes))}" if homes else "",

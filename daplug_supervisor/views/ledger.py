@@ -11,6 +11,8 @@ from daplug_supervisor.core.model import Run, TaskState
 from daplug_supervisor.core.plan import assignment
 from daplug_supervisor.core.results import Finding
 from daplug_supervisor.views.derived import label
+from daplug_supervisor.views.family import Progress, parts_used, progress_of
+from daplug_supervisor.views.review import Remarked, said_of
 from daplug_supervisor.views.usage import Used, uses
 
 _UNDER_WAY = ACTIVE | {Status.REVIEWING, Status.DELEGATED}
@@ -34,7 +36,11 @@ class Dispatched(Struct, frozen=True):
 
 
 class TaskStatus(Struct, frozen=True):
-    """Where a task stands: what the report of one task is."""
+    """Where a task stands: what the report of one task is.
+
+    `parent`: the task of which it is a part; `children`: its own parts, and `progress` how many of those are done
+    (null: it has none). `remarks`: what people said of it.
+    """
 
     task: str
     title: str
@@ -50,6 +56,11 @@ class TaskStatus(Struct, frozen=True):
     findings: tuple[Finding, ...]
     flags: tuple[str, ...]
     used: Used | None
+    parent: str | None = None
+    children: tuple[str, ...] = ()
+    progress: Progress | None = None
+    parts_used: Used | None = None
+    remarks: tuple[Remarked, ...] = ()
 
 
 class Verified(Struct, frozen=True):
@@ -85,10 +96,11 @@ class Ledger(Struct, frozen=True):
 def ledger(run: Run) -> Ledger:
     """What a run came to so far, task by task, in the order of the plan."""
     used = uses(run).tasks
+    below = parts_used(run, used)
     tasks = tuple(run.tasks.values())
     return Ledger(
         dispatch=tuple(one for task in tasks for one in _dispatched(run, task)),
-        tasks=tuple(_status(run, task, used.get(task.id)) for task in tasks),
+        tasks=tuple(_status(run, task, used.get(task.id), below.get(task.id)) for task in tasks),
         verification=tuple(_verified(task) for task in tasks if task.findings or task.flags),
         merge=tuple(
             _merged(task) for task in tasks if task.steps or task.commit or task.files or task.conflicts
@@ -99,6 +111,8 @@ def ledger(run: Run) -> Ledger:
 def _dispatched(run: Run, task: TaskState) -> Iterator[Dispatched]:
     worktree = run.spec(task.id).worktree
     for past in task.past:
+        if past.of_children:
+            continue
         outcome = past.result.outcome
         yield Dispatched(
             task.id,
@@ -126,7 +140,7 @@ def _model(run: Run, task: str, provider: str) -> str:
     return assignment(run.plan, run.spec(task), provider).model if known else ""
 
 
-def _status(run: Run, task: TaskState, used: Used | None) -> TaskStatus:
+def _status(run: Run, task: TaskState, used: Used | None, below: Used | None) -> TaskStatus:
     spec = run.spec(task.id)
     return TaskStatus(
         task=task.id,
@@ -143,6 +157,11 @@ def _status(run: Run, task: TaskState, used: Used | None) -> TaskStatus:
         findings=task.findings,
         flags=task.flags,
         used=used,
+        parent=spec.parent,
+        children=tuple(task.children),
+        progress=progress_of(task),
+        parts_used=below,
+        remarks=said_of(task),
     )
 
 

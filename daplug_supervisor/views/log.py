@@ -37,7 +37,7 @@ def log_line(entry: ev.Entry, agent: str = "") -> LogLine:
     level, words = _MESSAGES[type(event)]
     if isinstance(event, ev.CommandAnswered) and not event.applied:
         level = "warning"
-    if isinstance(event, ev.HookRan) and not event.detail:
+    if isinstance(event, ev.HookRan | ev.Notified) and not event.detail:
         level = "info"
     who = event.provider if isinstance(event, _OF_PROVIDERS) else agent or SUPERVISOR
     return LogLine(
@@ -67,6 +67,10 @@ def _why(text: str) -> str:
 
 def _by(name: str) -> str:
     return f" by {name}" if name else ""
+
+
+def _below(parent: str | None) -> str:
+    return f" as a part of {parent}" if parent else ""
 
 
 def _ended(result: Result) -> str:
@@ -112,6 +116,20 @@ def _stuck(event: ev.TaskStuck) -> str:
     return f"Stuck {_ended(event.result)}{_why(event.remedy)}"
 
 
+def _changed(event: ev.TaskChanged) -> str:
+    return f"Task {event.id} was changed{_why(event.summary)}"
+
+
+def _delegated(event: ev.Delegated) -> str:
+    kept = f"; its unfinished work is kept under {event.kept}" if event.kept else ""
+    return f"Delegated: waits for its children, and needs no slot{kept}."
+
+
+def _notified(event: ev.Notified) -> str:
+    failed = f", but that did not work: {event.detail}" if event.detail else ""
+    return f"A person was told of {event.key} ({event.trouble.replace('_', ' ')}){failed}."
+
+
 def _paused(event: ev.ProviderPaused) -> str:
     until = "a person resumes it" if event.until is None else clock(event.until)
     return f"The provider is paused until {until}{_why(event.reason)}"
@@ -134,7 +152,9 @@ _MESSAGES: dict[type[ev.Event], tuple[Level, Words]] = {
     ev.JournalRepaired: ("error", _repaired),
     ev.RunSubmitted: ("info", _submitted),
     ev.PlanChanged: ("info", lambda e: f"The plan was changed{_why('; '.join(e.summary))}"),
-    ev.TaskAdded: ("info", lambda e: f"Task {e.id} was added."),
+    ev.TaskAdded: ("info", lambda e: f"Task {e.id} was added{_below(e.spec.parent)}."),
+    ev.TaskChanged: ("info", _changed),
+    ev.TaskRemoved: ("warning", lambda e: f"Task {e.id} was removed{_why(e.reason)}"),
     ev.RunStarted: ("info", _started),
     ev.HaltRequested: ("warning", lambda e: f"Halt requested by {e.by.replace('_', ' ')}{_why(e.reason)}"),
     ev.Halted: ("warning", lambda _: "The run is halted: nothing is at work any more."),
@@ -153,6 +173,7 @@ _MESSAGES: dict[type[ev.Event], tuple[Level, Words]] = {
         "warning",
         lambda e: f"Hook {e.hook}{f' of {e.of}' if e.of else ''}: {e.detail or 'succeeded'}.",
     ),
+    ev.Notified: ("warning", _notified),
     ev.AttemptExited: (
         "info",
         lambda e: f"The attempt ended {_ended(e.result)} and claims success, which is to be verified.",
@@ -169,9 +190,12 @@ _MESSAGES: dict[type[ev.Event], tuple[Level, Words]] = {
     ev.TaskSkipped: ("info", lambda e: f"Skipped, dependents go on without it{_why(e.reason)}"),
     ev.TaskReset: ("info", lambda e: f"Begins again with its tries counted anew{_why(e.reason)}"),
     ev.TaskAdopted: ("info", lambda e: f"Was done already{_why(e.reason)}"),
-    ev.Delegated: ("info", lambda _: "Delegated: waits for its children."),
-    ev.ChildrenDone: ("info", lambda _: "All its children are done."),
-    ev.Approved: ("info", lambda e: f"Approved{_by(e.by)}."),
+    ev.DelegationRequested: ("info", lambda _: "Hands its work to its children: its agent is ended."),
+    ev.Delegated: ("info", _delegated),
+    ev.ChildrenDone: ("info", lambda _: "All its children are done: what they came to is looked at."),
+    ev.ReviewRequested: ("warning", lambda _: "Verified; waits for a person to review it."),
+    ev.Approved: ("info", lambda e: f"Approved{_by(e.by)}{_why(e.remark)}"),
     ev.Rejected: ("warning", lambda e: f"Rejected{_by(e.by)}{_why(e.remark)}"),
+    ev.TaskAnswered: ("info", lambda e: f"Answered{_by(e.by)}{_why(e.answer)}"),
 }
 """Level and sentence of every kind; a test holds it against `events.KINDS`."""

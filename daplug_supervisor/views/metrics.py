@@ -11,7 +11,8 @@ from daplug_supervisor.core.model import Past, Run, TaskState
 from daplug_supervisor.core.results import OutcomeKind
 from daplug_supervisor.views.derived import run_state, tasks_word
 from daplug_supervisor.views.evaluation import (
-    UNDER_WAY,
+    IN_ORDER,
+    LOOKED_AT,
     Criteria,
     Evaluation,
     Planning,
@@ -34,7 +35,10 @@ _LONGEST = 5
 
 
 class Attempts(Struct, frozen=True):
-    """All attempts. `wasted`: ended without success; `by_outcome` counts the ended ones by kind."""
+    """All attempts. `wasted`: ended without success; `by_outcome` counts the ended ones by kind.
+
+    One that delegated its task, or asked a person, is not wasted.
+    """
 
     total: int
     running: int
@@ -75,8 +79,8 @@ class Durations(Struct, frozen=True):
 class Metrics(Struct, frozen=True, kw_only=True):
     """The numbers of a run. Times are UTC seconds; `ended_at` is null as long as the run goes on.
 
-    `counts`: total, done, failed, stuck, cancelled, skipped, blocked (behind a failed, stuck or cancelled
-    task), in_progress, not_started. `first_attempt_success_rate`: of the done tasks that had attempts, the
+    `counts`: total, done, failed, stuck, cancelled, skipped, reviewing, delegated, blocked (behind a failed, stuck or
+    cancelled task), in_progress, not_started. `first_attempt_success_rate`: of the done tasks that had attempts, the
     share that needed only one; null if there are none. `used`: what agents cost (null: none has ended), and
     `tasks_used` the same by task; `budget`: the run's, null if it has none. `criteria_planned`: how many criteria
     the plan has; `criteria`: what was found last, by category; `rounds`: work that went back with what was found.
@@ -128,11 +132,14 @@ def metrics(run: Run, now: float, found: Evaluation, *, live: bool = True) -> Me
 
 
 def _settled(run: Run) -> Iterator[tuple[TaskState, Past]]:
-    """All attempts whose end is settled: not those whose claim of success is still being looked at."""
+    """All attempts whose end is settled: not those whose claim of success is still being looked at.
+
+    What the children of a task came to is no attempt of its own.
+    """
     for task in run.tasks.values():
-        current = task.attempt.number if task.attempt and task.status in UNDER_WAY else 0
+        current = task.attempt.number if task.attempt and task.status in LOOKED_AT else 0
         for past in task.past:
-            if past.number != current:
+            if past.number != current and not past.of_children:
                 yield task, past
 
 
@@ -140,12 +147,21 @@ def _attempts(run: Run) -> Attempts:
     by_outcome = dict.fromkeys(OutcomeKind, 0)
     for _, past in _settled(run):
         by_outcome[past.result.outcome.kind] += 1
-    total = sum(task.attempt.number for task in run.tasks.values() if task.attempt)
-    running = sum(task.status in UNDER_WAY for task in run.tasks.values())
-    wasted = total - running - by_outcome[OutcomeKind.COMPLETED]
+    total = sum(_begun(task) for task in run.tasks.values())
+    running = sum(
+        task.status in LOOKED_AT and task.attempt is not None and not task.attempt.of_children
+        for task in run.tasks.values()
+    )
+    wasted = total - running - sum(by_outcome[kind] for kind in IN_ORDER)
     return Attempts(
         total, running, wasted, {kind.value: count for kind, count in by_outcome.items() if count}
     )
+
+
+def _begun(task: TaskState) -> int:
+    """How many attempts at it were begun."""
+    number = task.attempt.number if task.attempt else 0
+    return number - sum(past.of_children for past in task.past)
 
 
 def _durations(run: Run, wall: float) -> Durations:

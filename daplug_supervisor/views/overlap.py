@@ -7,6 +7,7 @@ from itertools import combinations
 
 from msgspec import Struct
 
+from daplug_supervisor.core.delegation import parts_of
 from daplug_supervisor.core.model import Run
 from daplug_supervisor.views.text import clean, listing, wrap
 from daplug_supervisor.views.work import MOST_FILES, MOST_ROWS, Overlap, files_words
@@ -29,13 +30,17 @@ class Matrix(Struct, frozen=True):
 
 
 def overlaps(run: Run, found: Sequence[Overlap] = ()) -> tuple[Overlap, ...]:
-    """Files that several tasks touched; `found`: as seen in their worktrees. First those who share most."""
+    """Files that several tasks touched; `found`: as seen in their worktrees. First those who share most.
+
+    What the parts of a task touched is not counted as its own as well.
+    """
     groups: dict[tuple[str, ...], tuple[set[str], int]] = {
         row.tasks: (set(row.files), row.count) for row in found
     }
     by_file: dict[str, list[str]] = {}
     for task in run.tasks.values():
-        for name in task.files:
+        parts = {name for part in parts_of(run, task.id) for name in run.tasks[part].files}
+        for name in task.files if not parts else (name for name in task.files if name not in parts):
             by_file.setdefault(name, []).append(task.id)
     for name, tasks in by_file.items():
         if len(tasks) > 1:

@@ -17,11 +17,13 @@ from daplug_supervisor.views.failures import (
     failures,
     next_steps,
 )
+from daplug_supervisor.views.family import Edited, Family, edited, families
 from daplug_supervisor.views.flags import Flag, flags
 from daplug_supervisor.views.landed import Landing, Source, landing, source
 from daplug_supervisor.views.metrics import Metrics, metrics
 from daplug_supervisor.views.overlap import overlaps
-from daplug_supervisor.views.rows import HaltRow, halt_row
+from daplug_supervisor.views.review import Remarked, said_by_people
+from daplug_supervisor.views.rows import NOTHING_SEEN, AttentionRow, HaltRow, SeenOf, attention_rows, halt_row
 
 _NONE_LEFT = works.WorkLeft()
 _NOT_KNOWN = Planning()
@@ -32,6 +34,9 @@ class Report(Metrics, frozen=True, kw_only=True):
 
     `source`: the foreign plan that it was made of, if it was. `disagreements`: where agents claim one thing and we
     found another. `overlaps`: files that several tasks changed. `patterns`: what went wrong more than once.
+    `waiting`: tasks that wait for a person's review, and delegated ones of which a part cannot go on. `families`:
+    tasks that divided their work. `edited`: what was created, changed or removed while it ran. `remarks`: what people
+    said.
     """
 
     target: str
@@ -47,6 +52,10 @@ class Report(Metrics, frozen=True, kw_only=True):
     flags: tuple[Flag, ...] = ()
     patterns: tuple[Pattern, ...] = ()
     tasks: tuple[EvaluatedTask, ...] = ()
+    waiting: tuple[AttentionRow, ...] = ()
+    families: tuple[Family, ...] = ()
+    edited: tuple[Edited, ...] = ()
+    remarks: tuple[Remarked, ...] = ()
 
 
 def report(
@@ -57,15 +66,18 @@ def report(
     printed: Printed = NOTHING_PRINTED,
     left: works.WorkLeft = _NONE_LEFT,
     planning: Planning = _NOT_KNOWN,
+    seen: SeenOf = NOTHING_SEEN,
     live: bool = True,
 ) -> Report:
     """What `run` came to so far. `tails`: for each failed task the last lines of its output; `left`: in worktrees.
 
-    `printed`: what its criteria printed; `planning`: what was said of its plan before it was run.
+    `printed`: what its criteria printed; `planning`: what was said of its plan before it was run; `seen`: where the
+    work is that is to be reviewed.
     """
     found = evaluate(run, planning)
     failed = failures(run, now, tails, printed, live=live)
     shared = overlaps(run, left.overlaps)
+    waiting = attention_rows(run, now, live=live, seen=seen, wants=("review", "parts"))
     return Report(
         **structs.asdict(metrics(run, now, found, live=live)),
         target=run.target,
@@ -74,13 +86,17 @@ def report(
         worktrees=left.worktrees,
         overlaps=shared,
         halt=halt_row(run),
-        next=next_steps(run, failed, live=live),
+        next=next_steps(run, failed, waiting, live=live),
         source=source(run),
         landing=landing(run),
         disagreements=disagreements(run),
         flags=flags(run, tails, left, shared),
         patterns=found.patterns,
         tasks=found.tasks,
+        waiting=waiting,
+        families=families(run, found.tasks_used),
+        edited=edited(run),
+        remarks=said_by_people(run),
     )
 
 

@@ -10,16 +10,20 @@ from daplug_supervisor.views.claims import sections as said_sections
 from daplug_supervisor.views.derived import tasks_word
 from daplug_supervisor.views.evaluation import Pattern
 from daplug_supervisor.views.failures import failure_lines
+from daplug_supervisor.views.family import edited_lines, family_lines
 from daplug_supervisor.views.flags import Flag, flag_lines
 from daplug_supervisor.views.landed import landing_lines, source_words
 from daplug_supervisor.views.metrics import counts_words, number_lines
 from daplug_supervisor.views.overlap import overlap_lines
 from daplug_supervisor.views.report import Report
-from daplug_supervisor.views.rows import HaltRow
+from daplug_supervisor.views.review import said_lines
+from daplug_supervisor.views.rows import AttentionRow, HaltRow
 from daplug_supervisor.views.text import clean, clock, duration, listing, wrap
 
 _MOST_PATTERNS = 8
 _SENTENCE = 300
+_MOST_WAITING = 20
+_WAITING = 600
 
 
 def report_text(full: Report, width: int = 80) -> str:
@@ -41,10 +45,16 @@ def _head(full: Report, width: int) -> list[str]:
 def _sections(full: Report, width: int) -> dict[str, list[str]]:
     return {
         "Halt": _halt_lines(full.halt, width),
-        "Failures": failure_lines(full.failures, width),
+        "Waits for your review": _waiting_lines(full.waiting, "review", width),
+        "Asked by agents": failure_lines([row for row in full.failures if row.question], width),
+        "Failures": failure_lines([row for row in full.failures if not row.question], width),
+        "Delegated, and waits for a person": _waiting_lines(full.waiting, "parts", width),
         "Claimed by agents, and not so": disagreement_lines(full.disagreements, width),
         **works.sections(works.WorkLeft(full.worktrees), width, full.target),
         "Flags": flag_lines(flags_beside(full), width),
+        "Said by people": said_lines(full.remarks, width),
+        "Divided among parts": family_lines(full.families, width),
+        "Edited while it ran": edited_lines(full.edited, width),
         "Landed": landing_lines(full.landing, width),
         "Files that several tasks have changed": overlap_lines(full.overlaps, width),
         **said_sections(full.said, width),
@@ -76,6 +86,17 @@ def _halt_lines(halt: HaltRow | None, width: int) -> list[str]:
     text = f"requested {clock(halt.requested_at)} by {by}, {done}: {halt.reason}"
     running = f"at work then: {listing(halt.running, 8)}" if halt.running else "nothing was at work then"
     return [*wrap(text, width, "  "), *wrap(running, width, "  ")]
+
+
+def _waiting_lines(rows: Sequence[AttentionRow], wants: str, width: int) -> list[str]:
+    found = [row for row in rows if row.wants == wants]
+    lines: list[str] = []
+    for row in found[:_MOST_WAITING]:
+        title = f": {row.title}" if row.title and row.title != row.task else ""
+        lines.append(clean(f"  {row.task}{title}", width))
+        lines += wrap(clean(row.sentence, _WAITING), width, "    ")
+    more = len(found) - _MOST_WAITING
+    return [*lines, f"  and {more} more"] if more > 0 else lines
 
 
 def pattern_words(row: Pattern) -> str:

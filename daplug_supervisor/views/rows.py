@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from types import MappingProxyType
+from typing import Literal, get_args
 
 from msgspec import Struct
 
 from daplug_supervisor.core.graph import stages
 from daplug_supervisor.core.machine import ACTIVE, ENDED, Status
 from daplug_supervisor.core.model import Run, TaskState
-from daplug_supervisor.views.derived import blocks, deadline_of, label
+from daplug_supervisor.core.queues import selected
+from daplug_supervisor.core.stages import NO_STAGE, held, stages_of
+from daplug_supervisor.views.derived import blocks, deadline_of, is_dead_end, label
+from daplug_supervisor.views.review import Seen, asks
 from daplug_supervisor.views.usage import Used
 from daplug_supervisor.views.waits import PoolState, closed_until, pool_state, pool_words
 from daplug_supervisor.views.why import why
 
 _BUDGET = 300_000
+
+SeenOf = Mapping[str, Seen]
+"""For each task what is in its own worktree, as far as that is known."""
+
+NOTHING_SEEN: SeenOf = MappingProxyType({})
+
+Wants = Literal["repair", "answer", "review", "parts"]
+"""What a person is to do: get on with what failed, answer, look at work, or get on with parts of a delegated task."""
 
 
 class ProviderRow(Struct, frozen=True):
@@ -53,7 +66,11 @@ class RunningRow(Struct, frozen=True):
 
 
 class AttentionRow(Struct, frozen=True):
-    """A task that waits for a person. `blocks`: how many tasks wait behind it (null: not counted)."""
+    """A task that waits for a person. `blocks`: how many tasks wait behind it (null: not counted).
+
+    `wants`: ``repair`` (it failed or is stuck), ``answer`` (to its `question`), ``review`` or ``parts`` (it is
+    delegated, and a part of it cannot go on).
+    """
 
     task: str
     title: str
@@ -61,6 +78,8 @@ class AttentionRow(Struct, frozen=True):
     sentence: str
     blocks: int | None
     next: tuple[str, ...]
+    wants: Wants = "repair"
+    question: str = ""
 
 
 class HaltRow(Struct, frozen=True):
@@ -94,14 +113,16 @@ def tally(run: Run, now: float, used: Mapping[str, Used]) -> tuple[tuple[Provide
     """The pools, and how many tasks are in each status, with what `pending` consists of. `used`: by provider."""
     ready = dict.fromkeys(run.pools, 0)
     waiting = dict.fromkeys(run.pools, 0)
-    blocked = unselected = 0
+    blocked = unselected = staged = 0
     for task in run.tasks.values():
         if task.status is not Status.PENDING:
             continue
         if task.unmet:
             blocked += 1
-        elif run.only and task.id not in run.only:
+        elif not selected(run, task.id):
             unselected += 1
+        elif held(run, task):
+            staged += 1
         elif task.not_before > now:
             waiting[task.provider] += 1
         else:
@@ -127,16 +148,15 @@ def tally(run: Run, now: float, used: Mapping[str, Used]) -> tuple[tuple[Provide
     )
     counts = {status.value: run.counts[status] for status in Status}
     counts |= {"ready": sum(ready.values()), "backing_off": sum(waiting.values())}
-    return rows, counts | {"blocked": blocked, "not_selected": unselected}
+    return rows, counts | {"blocked": blocked, "not_selected": unselected, "waiting_for_stage": staged}
 
 
 def stage(run: Run) -> tuple[int, int]:
     """The first stage with a task that has not ended (the last, if all have), and how many there are."""
-    levels = stages({name: spec.needs for name, spec in run.plan.tasks.items()})
-    for index, level in enumerate(levels, 1):
-        if any(run.tasks[name].status not in ENDED for name in level):
-            return index, len(levels)
-    return len(levels), len(levels)
+    level = stages_of(run.plan.tasks)
+    count = 1 + max(level.values(), default=NO_STAGE)
+    left = (level[name] for name, task in run.tasks.items() if task.status not in ENDED)
+    return 1 + min((one for one in left if one != NO_STAGE), default=count - 1), count
 
 
 def running_rows(run: Run, now: float) -> tuple[RunningRow, ...]:
@@ -153,15 +173,39 @@ def running_rows(run: Run, now: float) -> tuple[RunningRow, ...]:
     return tuple(row(task) for task in run.tasks.values() if task.status in ACTIVE)
 
 
-def attention_rows(run: Run, now: float, *, live: bool) -> tuple[AttentionRow, ...]:
-    """The tasks that are stuck, failed or to be reviewed, in plan order."""
-    wanted = (Status.STUCK, Status.FAILED, Status.REVIEWING)
-    tasks = [task for task in run.tasks.values() if task.status in wanted]
-    blocking = blocks(run, (task.id for task in tasks), _BUDGET)
+def wanted(run: Run, task: TaskState) -> Wants | None:
+    """What a person is to do about a task; None if nothing. What was cancelled was cancelled by a person."""
+    if task.status is Status.REVIEWING:
+        return "review"
+    if task.status in (Status.STUCK, Status.FAILED):
+        return "answer" if asks(task) else "repair"
+    if task.status is Status.DELEGATED:
+        held = is_dead_end(task) or any(is_dead_end(run.tasks[name]) for name in task.children)
+        return "parts" if held else None
+    return None
 
-    def row(task: TaskState) -> AttentionRow:
-        found = why(run, task.id, now, live=live)
-        title = label(run.spec(task.id))
-        return AttentionRow(task.id, title, found.status, found.sentence, blocking.get(task.id), found.next)
 
-    return tuple(row(task) for task in tasks)
+def attention_rows(
+    run: Run,
+    now: float,
+    *,
+    live: bool,
+    seen: SeenOf = NOTHING_SEEN,
+    wants: Container[Wants] = get_args(Wants),
+) -> tuple[AttentionRow, ...]:
+    """The tasks that wait for a person, in plan order; those of which one of `wants` is to be done.
+
+    `seen`: what is in their worktrees.
+    """
+    every = ((task, wanted(run, task)) for task in run.tasks.values())
+    tasks = [(task, what) for task, what in every if what is not None and what in wants]
+    blocking = blocks(run, (task.id for task, _ in tasks), _BUDGET)
+
+    def row(task: TaskState, what: Wants) -> AttentionRow:
+        found = why(run, task.id, now, live=live, seen=seen.get(task.id))
+        title, behind = label(run.spec(task.id)), blocking.get(task.id)
+        return AttentionRow(
+            task.id, title, found.status, found.sentence, behind, found.next, what, found.question
+        )
+
+    return tuple(row(*each) for each in tasks)

@@ -8,16 +8,20 @@ from math import inf
 from msgspec import Struct
 
 from daplug_supervisor.core.health import Suspect
-from daplug_supervisor.core.machine import ACTIVE, SATISFIED
+from daplug_supervisor.core.machine import ACTIVE, SATISFIED, Status
 from daplug_supervisor.core.model import Halt, Pool, Run
 from daplug_supervisor.views.derived import run_state, tasks_word
+from daplug_supervisor.views.family import Family, families, family_word
 from daplug_supervisor.views.health import still_suspicious, suspect_words
 from daplug_supervisor.views.proven import RunProof, proof_words, run_proof
+from daplug_supervisor.views.review import question_lines
 from daplug_supervisor.views.rows import (
+    NOTHING_SEEN,
     AttentionRow,
     HaltRow,
     ProviderRow,
     RunningRow,
+    SeenOf,
     attention_rows,
     halt_row,
     running_rows,
@@ -43,9 +47,10 @@ MOST_SHOWN = 20
 _BAR = 20
 _WITH_COMMANDS = 3
 _TITLE = 60
-_LONGEST = 400
+_LONGEST = 500
+_QUESTION = 12
 _CLOSED = ("stopped", "paused", "resting", "probing")
-_WAITING = ("ready", "backing_off", "blocked", "not_selected", "reviewing", "delegated")
+_WAITING = ("ready", "backing_off", "blocked", "not_selected", "waiting_for_stage", "reviewing", "delegated")
 _ENDINGS = (
     "done",
     "failed",
@@ -54,9 +59,25 @@ _ENDINGS = (
     "skipped",
     "blocked",
     "not_selected",
+    "waiting_for_stage",
     "reviewing",
     "delegated",
 )
+
+
+_ASKED = {
+    "review": ("waits for your review", "wait for your review"),
+    "answer": ("asks you something", "ask you something"),
+    "parts": (
+        "is delegated and cannot go on without you",
+        "are delegated and cannot go on without you",
+    ),
+}
+_DECIDING = {
+    "review": command("task", "approve"),
+    "answer": command("task", "answer"),
+    "parts": command("task", "retry"),
+}
 
 
 class RunStatus(Struct, frozen=True):
@@ -64,11 +85,12 @@ class RunStatus(Struct, frozen=True):
 
     `at`: the time that this describes. `state`: running, waiting, halting, halted, finished, or interrupted
     (unfinished, and no supervisor drives it). `counts` has every status, and what `pending` consists of:
-    ready, backing_off, blocked, not_selected. `stage` is the first of `stages` with a task that has not
-    ended. `next` holds commands to type. `notices`: what lasts and a person should know, a full disk for example.
-    `suspicious`: what runs and shows no sign of work, or takes too long.
+    ready, backing_off, blocked, not_selected, waiting_for_stage. `stage` is the first of `stages` with a task that
+    has not ended. `next` holds commands to type. `notices`: what lasts and a person should know, a full disk for
+    example. `suspicious`: what runs and shows no sign of work, or takes too long.
     `used`: what agents cost so far (null: none has ended); `budget`: the run's. `proof`: how much of it is proven
-    (null: nothing is looked at).
+    (null: nothing is looked at). `needs_person`: how many tasks wait for a person, those of `attention`;
+    `delegated`: the tasks that wait for their parts.
     """
 
     run: str
@@ -98,6 +120,8 @@ class RunStatus(Struct, frozen=True):
     used: Used | None = None
     budget: BudgetRow | None = None
     proof: RunProof | None = None
+    needs_person: int = 0
+    delegated: tuple[Family, ...] = ()
 
 
 def status(
@@ -106,10 +130,11 @@ def status(
     live: bool,  # noqa: FBT001  reads well
     notices: Sequence[str] = (),
     suspects: Sequence[Suspect] = (),
+    seen: SeenOf = NOTHING_SEEN,
 ) -> RunStatus:
     """Where `run` stands at `now`. `live`: a supervisor drives it. `notices`: what else a person should know.
 
-    `suspects`: what the supervisor found suspicious last.
+    `suspects`: what the supervisor found suspicious last; `seen`: what is in the worktrees that are to be reviewed.
     """
     used = uses(run)
     providers, counts = tally(run, now, used.providers)
@@ -118,14 +143,15 @@ def status(
     total = len(run.tasks)
     satisfied = sum(run.counts[each] for each in SATISFIED)
     ended = run.finished_at or (run.halt.halted_at if run.halt else None)
-    attention = attention_rows(run, now, live=live)
+    attention = attention_rows(run, now, live=live, seen=seen)
+    divided = families(run, used.tasks) if run.counts[Status.DELEGATED] else ()
     return RunStatus(
         run=run.id,
         plan=run.plan.name,
         at=now,
         state=state,
         live=live,
-        sentence=_sentence(run, state, providers, counts, now),
+        sentence=_sentence(run, state, providers, counts, attention, now),
         next=_next(run, state, attention),
         total=total,
         counts=counts,
@@ -147,6 +173,8 @@ def status(
         used=used.all,
         budget=budget_row(run.plan.budget, run.spent, used.all),
         proof=run_proof(run),
+        needs_person=len(attention),
+        delegated=tuple(row for row in divided if row.status == Status.DELEGATED.value),
     )
 
 
@@ -166,10 +194,15 @@ def _needs_a_person(pool: Pool) -> bool:
 
 
 def _sentence(
-    run: Run, state: str, providers: tuple[ProviderRow, ...], counts: dict[str, int], now: float
+    run: Run,
+    state: str,
+    providers: tuple[ProviderRow, ...],
+    counts: dict[str, int],
+    attention: tuple[AttentionRow, ...],
+    now: float,
 ) -> str:
     if state == "finished":
-        return _finished(counts)
+        return _finished(counts, attention)
     if state in ("halting", "halted") and run.halt is not None:
         return _halting(run.halt, run.active, now)
     if state == "interrupted":
@@ -190,11 +223,23 @@ def _closed(providers: tuple[ProviderRow, ...]) -> str:
     return words
 
 
-def _finished(counts: dict[str, int]) -> str:
+def _finished(counts: dict[str, int], attention: tuple[AttentionRow, ...]) -> str:
     parts = [f"{counts[word]} {word.replace('_', ' ')}" for word in _ENDINGS if counts[word]]
     if all(not counts[word] for word in _ENDINGS if word not in ("done", "skipped")):
         return "All tasks are done." if not counts["skipped"] else f"All tasks are {listing(parts)}."
-    return f"Nothing more can happen by itself: {listing(parts, len(parts))}."
+    head = f"Nothing more can happen by itself: {listing(parts, len(parts))}."
+    asked = [words for wants in _ASKED if (words := _asked(wants, attention))]
+    return f"{head} {'; '.join(asked)}; then `{RESUME}`." if asked else head
+
+
+def _asked(wants: str, attention: tuple[AttentionRow, ...]) -> str:
+    """``1 waits for your review: `daplug-supervise task approve api```, and so on; '' if none does."""
+    rows = [row for row in attention if row.wants == wants]
+    if not rows:
+        return ""
+    one, many = _ASKED[wants]
+    decides = next((line for line in rows[0].next if line.startswith(_DECIDING[wants])), rows[0].next[0])
+    return f"{len(rows)} {one if len(rows) == 1 else many}: `{decides}`"
 
 
 def _halting(halt: Halt, active: int, now: float) -> str:
@@ -244,6 +289,7 @@ def status_text(view: RunStatus, width: int = 80) -> str:
     sections = {
         "At work": _running_lines(view, width),
         "Providers": _provider_lines(view, width),
+        "Delegated": _delegated_lines(view, width),
         "Needs a person": _attention_lines(view, width),
         "Next": [f"  {clean(line)}" for line in view.next],
     }
@@ -328,6 +374,15 @@ def _provider_lines(view: RunStatus, width: int) -> list[str]:
     return lines
 
 
+def _delegated_lines(view: RunStatus, width: int) -> list[str]:
+    rows = [
+        (row.task, family_word(row), f"waits for {listing(row.waits_for)}" if row.waits_for else "")
+        for row in view.delegated[:MOST_SHOWN]
+    ]
+    lines = [table(rows, ("task", "parts done", ""), width, indent="  ", keep=2)] if rows else []
+    return [*lines, *_more(len(view.delegated))]
+
+
 def _attention_lines(view: RunStatus, width: int) -> list[str]:
     lines: list[str] = []
     for index, row in enumerate(view.attention[:MOST_SHOWN]):
@@ -335,6 +390,10 @@ def _attention_lines(view: RunStatus, width: int) -> list[str]:
         behind = f" Blocks {tasks_word(row.blocks)}." if row.blocks else ""
         lines += [f"  {clean(row.task)}{title}"]
         lines += wrap(clean(row.sentence, _LONGEST) + behind, width, "    ")
+        asked = question_lines(row.question, width, "    | ")
+        lines += asked[:_QUESTION]
+        if asked[_QUESTION:]:
+            lines.append(f"    | ... (`{command('task', 'why', row.task)}` shows all of it)")
         if index < _WITH_COMMANDS:
             lines += [f"      {clean(line)}" for line in row.next if line != RESUME]
     if len(view.attention) > _WITH_COMMANDS:

@@ -13,7 +13,16 @@ from daplug_supervisor.core.lookup import find_task
 from daplug_supervisor.core.machine import ACTIVE, SATISFIED, Status
 from daplug_supervisor.core.model import Past, Run, TaskState
 from daplug_supervisor.core.plan import assignment, pass_env
-from daplug_supervisor.views.derived import DEAD, blocked_by, is_ready, label, state_of
+from daplug_supervisor.views.derived import DEAD, held_by, is_ready, label, state_of
+from daplug_supervisor.views.family import (
+    Progress,
+    indented,
+    nested,
+    open_parts,
+    parts_used,
+    progress_of,
+)
+from daplug_supervisor.views.orchestration_state import SubtaskHealth
 from daplug_supervisor.views.proven import (
     CriterionRow,
     criteria_lines,
@@ -22,6 +31,7 @@ from daplug_supervisor.views.proven import (
     landed_word,
     rounds_word,
 )
+from daplug_supervisor.views.review import Remarked, question_lines, said_lines, said_of
 from daplug_supervisor.views.text import at_clock, clean, duration, facts, listing, table, wrap
 from daplug_supervisor.views.usage import (
     BudgetRow,
@@ -34,6 +44,7 @@ from daplug_supervisor.views.usage import (
     used_by,
     used_of,
     used_words,
+    uses,
 )
 from daplug_supervisor.views.why import why
 from daplug_supervisor.views.work import (
@@ -53,9 +64,11 @@ _KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
 class TaskRow(Struct, frozen=True):
     """A task in a list. `since` (UTC) is when it came into its status; `state` is one of `derived.STATES`.
 
-    `waits_for`: its unmet needs; `blocked_by`: a failed, stuck or cancelled task behind them, or null;
-    `attempt`: the number of the latest attempt, 0 for none; `tries` of `max_tries` are used up. `used`: what its
-    attempts cost (null: no agent has ended).
+    `blocked_by`: the tasks that it needs, `waits_for` those of them that are not done or, if it is delegated, its open
+    parts; `held_by`: a failed, stuck or cancelled task behind them, or null; `attempt`: the number of the latest
+    attempt, 0 for none; `tries` of `max_tries` are used up. `used`: what its attempts cost (null: no agent has ended).
+    `parent`: the task of which it is a part; `children`: its own parts; `progress`: how many of them are done (null:
+    it has none).
     """
 
     task: str
@@ -68,9 +81,13 @@ class TaskRow(Struct, frozen=True):
     max_tries: int
     since: float
     waits_for: tuple[str, ...]
-    blocked_by: str | None
+    held_by: str | None
     reason: str
     used: Used | None = None
+    parent: str | None = None
+    children: tuple[str, ...] = ()
+    blocked_by: tuple[str, ...] = ()
+    progress: Progress | None = None
 
 
 class AttemptRow(Struct, frozen=True):
@@ -95,6 +112,12 @@ class AttemptRow(Struct, frozen=True):
 
 class TaskDetail(Struct, frozen=True):
     """Everything about a task. `needs` and `dependents` are direct; `next` holds commands to type.
+
+    `blocked_by` is the same as `needs`, `unmet` those that are not done or, if it is delegated, its open parts.
+    `parent`: the task of which it is a part; `children`: its own parts, `progress`: how many are done (null: it has
+    none), `parts_used`: what they and theirs used. `question`: what its agent asks a person; `remarks`: what people
+    said of it; `kept`: the ref of what it had done when it was delegated; `review`: who looks at its work, null for
+    nobody. `health`: whether its running attempt shows that it works (null: none runs).
 
     `pass_env`: what the plan hands on to it; `held_back`: variables of the environment in which this is asked that
     it would not get. `used`: what all its attempts cost (null: no agent has ended); `budget`: its own.
@@ -137,6 +160,16 @@ class TaskDetail(Struct, frozen=True):
     commit: str = ""
     file_count: int = 0
     files: tuple[str, ...] = ()
+    parent: str | None = None
+    children: tuple[str, ...] = ()
+    blocked_by: tuple[str, ...] = ()
+    progress: Progress | None = None
+    parts_used: Used | None = None
+    question: str = ""
+    remarks: tuple[Remarked, ...] = ()
+    kept: str = ""
+    review: str | None = None
+    health: SubtaskHealth | None = None
 
 
 def tasks(
@@ -148,7 +181,7 @@ def tasks(
     status: str | None = None,
 ) -> list[TaskRow]:
     """The tasks in plan order; only the ready ones, or only those with this status or state."""
-    roots = blocked_by(run)
+    roots = held_by(run)
     rows = []
     for task in run.tasks.values():
         if ready and not is_ready(run, task, now):
@@ -171,42 +204,68 @@ def _row(run: Run, task: TaskState, state: str, root: str | None) -> TaskRow:
         tries=task.tries,
         max_tries=spec.retry.attempts,
         since=task.changed_at,
-        waits_for=_unmet(run, task) if task.status is Status.PENDING else (),
-        blocked_by=root,
+        waits_for=_unmet(run, task) if task.status in (Status.PENDING, Status.DELEGATED) else (),
+        held_by=root,
         reason=task.reason,
         used=used_by(run, task),
+        parent=spec.parent,
+        children=tuple(task.children),
+        blocked_by=spec.needs,
+        progress=progress_of(task),
     )
 
 
 def _unmet(run: Run, task: TaskState) -> tuple[str, ...]:
+    if task.status is Status.DELEGATED:
+        return open_parts(run, task)
     if not task.unmet:
         return ()
     return tuple(name for name in run.spec(task.id).needs if run.tasks[name].status not in SATISFIED)
 
 
-def tasks_text(rows: list[TaskRow], now: float, width: int = 80) -> str:
-    """A table, one task a line."""
+def tasks_text(rows: list[TaskRow], now: float, width: int = 80, *, tree: bool | None = None) -> str:
+    """A table, one task a line. `tree`: parts are below their tasks; False: a column says whose part each is.
+
+    Unless said otherwise it is a tree if any task is a part of another one.
+    """
     if not rows:
         return "No tasks."
+    family = any(row.parent for row in rows)
+    flat = tree is False
+    depths = dict.fromkeys((row.task for row in rows), 0) if flat or not family else nested(rows)
+    by_id = {row.task: row for row in rows}
     cells = [
         (
-            row.task,
-            row.state.replace("_", " "),
+            indented(row.task, depth),
+            *((row.parent or "",) if flat else ()),
+            _state(row),
             row.provider,
             f"{row.tries} of {row.max_tries}" if row.attempt else "",
             duration(now - row.since),
             _remark(row),
         )
-        for row in rows
+        for row, depth in ((by_id[name], depth) for name, depth in depths.items())
     ]
-    return table(cells, ("task", "state", "provider", "tries", "for", ""), width, keep=5)
+    headers = ("task", *(("parent",) if flat else ()), "state", "provider", "tries", "for", "")
+    return table(cells, headers, width, keep=len(headers) - 1)
+
+
+def _state(row: TaskRow) -> str:
+    word = row.state.replace("_", " ")
+    return (
+        f"{word} ({row.progress.done}/{row.progress.total})" if row.progress and word == "delegated" else word
+    )
 
 
 def _remark(row: TaskRow) -> str:
-    if row.blocked_by:
-        return f"blocked by {row.blocked_by}"
+    if row.status == Status.DELEGATED.value and row.held_by:
+        return f"waits for a person: {row.held_by}"
+    if row.held_by:
+        return f"blocked by {row.held_by}"
     if row.waits_for:
         return f"waits for {listing(row.waits_for)}"
+    if row.status == Status.REVIEWING.value:
+        return "waits for your review"
     return row.reason if row.status in DEAD else row.title
 
 
@@ -236,7 +295,7 @@ def task_detail(
     Raises:
         NotPossibleError: the run has no such task.
     """
-    task, found = find_task(run, name), why(run, name, now, live=live, suspects=suspects)
+    task, found = find_task(run, name), why(run, name, now, live=live, suspects=suspects, seen=work)
     spec = run.spec(name)
     who, passed = assignment(run.plan, spec, task.provider), pass_env(run.plan, task.provider)
     return TaskDetail(
@@ -274,6 +333,15 @@ def task_detail(
         commit=task.commit,
         file_count=len(task.files),
         files=task.files[:MOST_FILES],
+        parent=spec.parent,
+        children=tuple(task.children),
+        blocked_by=spec.needs,
+        progress=progress_of(task),
+        parts_used=parts_used(run, uses(run).tasks).get(name) if task.children else None,
+        question=found.question,
+        remarks=said_of(task),
+        kept=task.kept,
+        review=spec.review,
     )
 
 
@@ -307,16 +375,21 @@ def task_text(detail: TaskDetail, now: float, width: int = 80) -> str:
     """Everything about one task, for people."""
     named = {
         "provider": f"{detail.provider} (worker {detail.worker}, model {detail.model})",
+        "part of": detail.parent or "",
+        "parts": _parts(detail),
         "needs": _named(detail.needs),
         "needed by": _named(detail.dependents),
         "timeout": "" if detail.timeout is None else duration(detail.timeout),
         "used": used_words(detail.used, parts=True) if detail.used else "",
+        "used by parts": used_words(detail.parts_used) if detail.parts_used else "",
         "budget": budget_words(detail.budget) if detail.budget else "",
         "set-up": shlex.join(detail.setup),
         "worktree": worktree_words(detail.worktree) if detail.worktree else "",
         "uncommitted": uncommitted_words(detail.worktree)
         if detail.worktree and detail.worktree.uncommitted
         else "",
+        "work kept": detail.kept,
+        "reviewed by": "a person" if detail.review else "",
         "sent back": rounds_word(detail.rounds, detail.max_rounds),
         "landed": landed_word(detail.steps, detail.commit),
         "files": files_words(detail.files, detail.file_count) if detail.files else "",
@@ -327,12 +400,15 @@ def task_text(detail: TaskDetail, now: float, width: int = 80) -> str:
         "pass_env": ", ".join(detail.pass_env),
         "held back": ", ".join(detail.held_back),
     }
-    lines = [clean(f"{detail.task}: {detail.title}", width), *wrap(detail.sentence, width), ""]
+    lines = [clean(f"{detail.task}: {detail.title}", width), *wrap(detail.sentence, width)]
+    lines += [*question_lines(detail.question, width, "  | "), ""]
     lines += facts(named, width, "  ")
     if detail.criteria:
         lines += ["", "Criteria", *criteria_lines(detail.criteria, width)]
     if detail.attempts:
         lines += ["", _attempts(detail, now, width)]
+    if detail.remarks:
+        lines += ["", "Said by people", *said_lines(detail.remarks, width, named=False)]
     if detail.next:
         lines += ["", "Next", *(f"  {clean(line)}" for line in detail.next)]
     return "\n".join(lines)
@@ -360,6 +436,11 @@ def _outcome(row: AttemptRow) -> str:
     if row.kind is None:
         return "no result yet" if row.ended_at is None else "cancelled"
     return f"{row.kind.replace('_', ' ')}: {row.detail}" if row.detail else row.kind.replace("_", " ")
+
+
+def _parts(detail: TaskDetail) -> str:
+    done = detail.progress
+    return f"{done.done} of {done.total} done: {_named(detail.children)}" if done and detail.children else ""
 
 
 def _named(names: tuple[str, ...]) -> str:

@@ -10,6 +10,7 @@ from msgspec import Struct
 from daplug_supervisor.core.model import Run
 from daplug_supervisor.core.results import RULES, OutcomeKind
 from daplug_supervisor.views.colours import ENDS, end_class
+from daplug_supervisor.views.derived import state_word
 from daplug_supervisor.views.markup import Safe, el, joined
 from daplug_supervisor.views.text import clean, clock, columns, duration
 
@@ -60,8 +61,10 @@ def rows(run: Run, now: float) -> tuple[Row, ...]:
     held: dict[str, list[Rest]] = {}
     for task in run.tasks.values():
         for past in task.past:
+            if past.of_children:
+                continue
             outcome = past.result.outcome
-            words = f"{outcome.kind.replace('_', ' ')}{f': {outcome.detail}' if outcome.detail else ''}"
+            words = f"{state_word(task, outcome.kind.value)}{f': {outcome.detail}' if outcome.detail else ''}"
             end = end_class(outcome.kind)
             bar = Bar(task.id, past.number, past.at, past.ended_at, end, words)
             bars.setdefault(past.provider, []).append(bar)

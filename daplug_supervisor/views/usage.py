@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from msgspec import Struct
 
@@ -103,7 +104,7 @@ def _by_agents(run: Run, task: TaskState) -> Iterator[Past]:
 
 
 def _is_counted(run: Run, past: Past) -> bool:
-    return is_agent(run, past.provider) and not past.result.exit.error
+    return is_agent(run, past.provider) and not (past.result.exit.error or past.of_children)
 
 
 def total(usages: Iterable[Usage | None]) -> Used | None:
@@ -129,6 +130,18 @@ def total(usages: Iterable[Usage | None]) -> Used | None:
         reasoning=some(usage.reasoning for usage in found),
         cost=sum(costs) if costs else None,
     )
+
+
+def plus(one: Used | None, other: Used | None) -> Used | None:
+    """Both together; None if there is neither."""
+    if one is None or other is None:
+        return one or other
+
+    def both(name: str) -> Any:
+        values = [value for used in (one, other) if (value := getattr(used, name)) is not None]
+        return sum(values) if values else None
+
+    return Used(*map(both, Used.__struct_fields__))
 
 
 def budget_row(budget: Budget | None, spent: Spent, used: Used | None) -> BudgetRow | None:

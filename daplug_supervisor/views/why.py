@@ -8,12 +8,12 @@ from msgspec import Struct
 
 from daplug_supervisor.core.health import Suspect
 from daplug_supervisor.core.lookup import find_task
-from daplug_supervisor.core.machine import ACTIVE, Status
+from daplug_supervisor.core.machine import ACTIVE
 from daplug_supervisor.core.model import Run, TaskState
 from daplug_supervisor.core.queues import lane_of
-from daplug_supervisor.core.results import RETRYABLE, RULES
+from daplug_supervisor.core.results import RULES
+from daplug_supervisor.core.stages import holding
 from daplug_supervisor.views.derived import (
-    DEAD,
     attempt_word,
     blockers,
     deadline_of,
@@ -22,24 +22,41 @@ from daplug_supervisor.views.derived import (
     state_of,
     tries_word,
 )
+from daplug_supervisor.views.family import dead_word, delegated_name, delegated_words, named_with_state
 from daplug_supervisor.views.health import still_suspicious, suspect_words
 from daplug_supervisor.views.proven import SHORT, criteria_word, criterion_rows, rounds_word
-from daplug_supervisor.views.text import at_clock, clean, command, duration, listing, when, wrap
+from daplug_supervisor.views.review import (
+    Seen,
+    asks,
+    asks_words,
+    place_words,
+    question,
+    question_lines,
+    review_words,
+)
+from daplug_supervisor.views.steps import RESUME, WAITING_FOR_TASKS, go_on, repairs, resume_provider, steps
+from daplug_supervisor.views.text import at_clock, clean, command, duration, listing, number, when, wrap
 from daplug_supervisor.views.waits import fallback_words, pool_words, remedy
 
-RESUME = command("resume")
-_PLAN_ENDINGS = (".yaml", ".yml", ".json")
+__all__ = [
+    "NOTHING_TO_DO", "RESUME", "SENTENCES", "Why", "go_on", "repairs", "resume_provider", "why", "why_text",
+]  # fmt: skip
+
 NOTHING_TO_DO = "Nothing to do: it goes on by itself, and the wait uses up no try"
 
 
 class Why(Struct, frozen=True):
-    """Why a task is where it is. `state` is one of `derived.STATES`; `next`: commands to type, in order."""
+    """Why a task is where it is. `state` is one of `derived.STATES`; `next`: commands to type, in order.
+
+    `question`: what its agent asks a person, as it was written; '' if it asks nothing.
+    """
 
     task: str
     status: str
     state: str
     sentence: str
     next: tuple[str, ...] = ()
+    question: str = ""
 
 
 def why(
@@ -50,10 +67,11 @@ def why(
     live: bool,
     stop_file: bool = False,
     suspects: Sequence[Suspect] = (),
+    seen: Seen | None = None,
 ) -> Why:
     """Why this task is not running, or since when it is. `live`: whether a supervisor drives the run.
 
-    `suspects`: what the supervisor found suspicious last.
+    `suspects`: what the supervisor found suspicious last; `seen`: what is in the task's worktree.
 
     Raises:
         NotPossibleError: the run has no such task.
@@ -61,26 +79,30 @@ def why(
     task = find_task(run, task_id)
     state = state_of(run, task, now, live=live, stop_file=stop_file)
     sentence = SENTENCES[state](run, task, now)
+    place = place_words(run, task, seen) if state == "reviewing" else ""
+    if place:
+        sentence = f"{sentence.removesuffix('.')}; {place}."
     suspect = next((one for one in still_suspicious(run, suspects) if one.task == task_id), None)
     if suspect is not None:
         sentence = f"{sentence.removesuffix('.')}; it {suspect_words(suspect, now)}."
     if task.status in ACTIVE and not live:
         sentence = f"{sentence.removesuffix('.')}; no supervisor watches it at the moment."
-    if state == "blocked" and run.finished_at is None:
+    if state in WAITING_FOR_TASKS and run.finished_at is None:
         held = (
             "the run is halted" if stop_file or run.halt else "" if live else "no supervisor drives the run"
         )
         sentence = f"{sentence.removesuffix('.')}; {held}." if held else sentence
-    steps = _next(run, task, state, live=live, stop_file=stop_file)
+    to_type = steps(run, task, state, seen, live=live, stop_file=stop_file)
     if suspect is not None and live:
-        steps = (*steps, command("task", "cancel", task.id))
-    return Why(task.id, task.status.value, state, sentence, steps)
+        to_type = (*to_type, command("task", "cancel", task.id))
+    return Why(task.id, task.status.value, state, sentence, to_type, question(task))
 
 
 def why_text(found: Why, width: int = 80) -> str:
-    """The sentence, and below it what to type."""
+    """The sentence, below it what is asked, if that is longer, and what to type."""
     lines = wrap(f"{found.task}: {found.sentence}", width)
-    return "\n".join([*lines, *(f"  {clean(line)}" for line in found.next)])
+    asked = question_lines(found.question, width, "  | ")
+    return "\n".join([*lines, *asked, *(f"  {clean(line)}" for line in found.next)])
 
 
 # --- sentences ----------------------------------------------------------------------------------------------
@@ -112,6 +134,9 @@ def _at_work(verb: str) -> Callable[[Run, TaskState, float], str]:
         text = f"{verb} attempt {attempt_word(run, task, attempt)} by provider {attempt.provider} {since}"
         if task.cancelling:
             return f"{text}; it is being stopped because it was cancelled."
+        if task.delegating:
+            parts = number(len(task.children), "part")
+            return f"{text}; its agent is being ended, because it hands its work to its {parts}."
         deadline = deadline_of(run, task)
         return f"{text}; its time is over {when(deadline, now)}." if deadline else f"{text}."
 
@@ -121,17 +146,26 @@ def _at_work(verb: str) -> Callable[[Run, TaskState, float], str]:
 def _blocked(run: Run, task: TaskState, now: float) -> str:
     found = blockers(run, task.id)
     if not found.dead:
-        needs = listing([f"{name} ({_word(run, name, now)})" for name in found.needs])
+        needs = listing([named_with_state(run, name, now) for name in found.needs])
         behind = [name for name in found.open if name not in found.needs]
         return f"Waits for {needs}{f'; first comes {listing(behind)}' if behind else ''}."
-    dead = listing([f"{run.tasks[name].status} task {name}" for name in found.dead])
+    dead = listing([dead_word(run.tasks[name]) for name in found.dead])
     if set(found.needs) == set(found.dead):
         return f"Blocked by {dead}."
-    return f"Blocked by {dead}; it needs {listing(found.needs)} first."
+    first = listing([delegated_name(run.tasks[name]) for name in found.needs])
+    return f"Blocked by {dead}; it needs {first} first."
 
 
-def _word(run: Run, name: str, now: float) -> str:
-    return state_of(run, run.tasks[name], now).replace("_", " ")
+def _waits_for_stage(run: Run, task: TaskState, now: float) -> str:
+    """With barriers: which tasks of which stage hold it back, though its own needs are met."""
+    stage, left = holding(run, task)
+    found, count = blockers(run, task.id), len(run.stages)
+    if found.dead:
+        dead = listing([dead_word(run.tasks[name]) for name in found.dead])
+        return f"Blocked by {dead}: with stages: barrier, stage {task.stage + 1} of {count} waits for all before it."
+    names = listing([named_with_state(run, name, now) for name in left])
+    barrier = f"stage {stage + 1} of {count}, and with stages: barrier all of that comes first"
+    return f"Waits for {number(len(left), 'task')} of {barrier}: {names}."
 
 
 def _backing_off(run: Run, task: TaskState, now: float) -> str:
@@ -173,7 +207,8 @@ def _ready(run: Run, task: TaskState, now: float) -> str:
         if task.fixes
         else ""
     )
-    return f"Ready: provider {name} starts it next{instead}{back}."
+    told = "; what a person said of it goes with it" if task.remarks else ""
+    return f"Ready: provider {name} starts it next{instead}{back}{told}."
 
 
 def _halted(run: Run, _task: TaskState, now: float) -> str:
@@ -198,16 +233,6 @@ def _not_selected(run: Run, _task: TaskState, _now: float) -> str:
     return f"Not selected: the latest start asked only for {listing(sorted(run.only))}."
 
 
-def _reviewing(run: Run, task: TaskState, now: float) -> str:
-    return (
-        f"Waits for a person's review since {at_clock(task.changed_at, now)}, tried {tries_word(run, task)}."
-    )
-
-
-def _delegated(_run: Run, task: TaskState, now: float) -> str:
-    return f"Delegated {_ago(task, now)}: it waits for its children and needs no slot."
-
-
 def _done(run: Run, task: TaskState, now: float) -> str:
     if not task.past:
         return _because(task, f"Was done already {_ago(task, now)}") + "."
@@ -225,6 +250,8 @@ def _failed(run: Run, task: TaskState, now: float) -> str:
 
 
 def _stuck(run: Run, task: TaskState, now: float) -> str:
+    if asks(task):
+        return asks_words(task, now)
     remedy = task.remedy or "a person must decide"
     return f"Stuck since {at_clock(task.changed_at, now)}, {_tried(run, task)}: {remedy}."
 
@@ -240,6 +267,7 @@ def _skipped(_run: Run, task: TaskState, now: float) -> str:
 SENTENCES: dict[str, Callable[[Run, TaskState, float], str]] = {
     "blocked": _blocked,
     "not_selected": _not_selected,
+    "waiting_for_stage": _waits_for_stage,
     "halted": _halted,
     "waiting_for_supervisor": _waiting,
     "pool_stopped": _pool_closed,
@@ -251,8 +279,8 @@ SENTENCES: dict[str, Callable[[Run, TaskState, float], str]] = {
     "running": _at_work("Running"),
     "verifying": _at_work("Verifying"),
     "landing": _at_work("Landing"),
-    "reviewing": _reviewing,
-    "delegated": _delegated,
+    "reviewing": review_words,
+    "delegated": delegated_words,
     "done": _done,
     "failed": _failed,
     "stuck": _stuck,
@@ -260,59 +288,3 @@ SENTENCES: dict[str, Callable[[Run, TaskState, float], str]] = {
     "skipped": _skipped,
 }
 """One sentence a state."""
-
-
-# --- what to type -------------------------------------------------------------------------------------------
-
-
-def resume_provider(name: str) -> str:
-    """What lets a provider take tasks again that is paused or stopped."""
-    return command("provider", "resume", name)
-
-
-def go_on(run: Run) -> str:
-    """What goes on with a halted run: of one whose budget is spent, running the plan that was edited."""
-    if run.halt is not None and run.halt.by == "budget" and run.source.endswith(_PLAN_ENDINGS):
-        return command("run", run.source)
-    if run.halt is not None and run.halt.by == "budget" and run.source == "run-prompt":
-        return command("run-prompt", "...", "--budget", "...")
-    return RESUME
-
-
-def repairs(task: TaskState) -> tuple[str, ...]:
-    """The commands that get on with a failed, stuck or cancelled task."""
-    last = task.last
-    hopeless = task.status is Status.FAILED and last is not None and last.outcome.kind not in RETRYABLE
-    force = ("--force",) if hopeless else ()
-    retry = command("task", "retry", task.id, *force)
-    if task.status is Status.CANCELLED:
-        return (retry,)
-    return (command("task", "logs", task.id), retry, command("task", "skip", task.id, "--reason", "..."))
-
-
-def _next(run: Run, task: TaskState, state: str, *, live: bool, stop_file: bool) -> tuple[str, ...]:
-    held = stop_file or run.halt is not None or (not live and run.finished_at is None)
-    if state == "blocked":
-        return _unblock(run, task, held=held)
-    if task.status in DEAD:
-        return (*repairs(task), *_again(run, held=held or not live))
-    if task.status is Status.REVIEWING:
-        return (command("task", "approve", task.id), command("task", "reject", task.id, "--reason", "..."))
-    if task.status in ACTIVE:
-        return (command("task", "logs", task.id), *_again(run, held=not live))
-    if state in ("pool_stopped", "pool_paused"):
-        return (resume_provider(task.provider),)
-    return _again(run, held=state in ("halted", "not_selected", "waiting_for_supervisor"))
-
-
-def _again(run: Run, *, held: bool) -> tuple[str, ...]:
-    return (go_on(run),) if held else ()
-
-
-def _unblock(run: Run, task: TaskState, *, held: bool) -> tuple[str, ...]:
-    found = blockers(run, task.id)
-    if found.dead:
-        return (*repairs(run.tasks[found.dead[0]]), *_again(run, held=held or run.finished_at is not None))
-    idle = [name for name in found.open if run.tasks[name].status not in ACTIVE]
-    looks = (command("task", "why", idle[0]),) if idle else ()
-    return (*looks, *_again(run, held=held))

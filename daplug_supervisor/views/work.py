@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
 
+from daplug_supervisor.core.delegation import parts_of
 from daplug_supervisor.core.machine import SATISFIED
 from daplug_supervisor.core.model import Run
 from daplug_supervisor.views.text import number, wrap
@@ -30,13 +31,16 @@ class WorkLike(Protocol):
     def files(self) -> Sequence[str]: ...  # noqa: D102
     @property
     def uncommitted(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def base(self) -> str: ...  # noqa: D102
 
 
 class WorktreeRow(Struct, frozen=True):
     """What a task has left in its worktree. `commits` are those since it began, `changed` counts files.
 
     `uncommitted` counts the files that are not committed as they are; `files` names some of them. `status` is the
-    task's at that time.
+    task's at that time; `base` is the commit that it began at ('' if that is not known); `path` is
+    '' for one that is freed, while the task waits for its parts.
     """
 
     task: str
@@ -47,6 +51,7 @@ class WorktreeRow(Struct, frozen=True):
     changed: int
     uncommitted: int
     files: tuple[str, ...]
+    base: str = ""
 
 
 class Overlap(Struct, frozen=True):
@@ -73,7 +78,16 @@ def work_left(run: Run, works: Mapping[str, WorkLike]) -> WorkLeft:
     known = {name: works[name] for name in run.tasks if name in works}
     rows = [worktree_row(run, name, work) for name, work in known.items()]
     rows.sort(key=lambda row: run.tasks[row.task].status in SATISFIED)
-    return WorkLeft(tuple(rows), overlaps(known))
+    return WorkLeft(tuple(rows), overlaps(known, _of_parts(run, known)))
+
+
+def _of_parts(run: Run, works: Mapping[str, WorkLike]) -> dict[str, set[str]]:
+    """For each task with parts the files that these have changed: its branch has them as well."""
+    return {
+        name: {file for part in parts_of(run, name) if part in works for file in works[part].files}
+        for name in works
+        if run.tasks[name].children
+    }
 
 
 def worktree_row(run: Run, task: str, work: WorkLike) -> WorktreeRow:
@@ -87,14 +101,17 @@ def worktree_row(run: Run, task: str, work: WorkLike) -> WorktreeRow:
         changed=len(work.files),
         uncommitted=len(work.uncommitted),
         files=tuple(work.uncommitted[:MOST_FILES]),
+        base=work.base,
     )
 
 
-def overlaps(works: Mapping[str, WorkLike]) -> tuple[Overlap, ...]:
-    """Where tasks have changed the same files; first those who share most."""
+def overlaps(
+    works: Mapping[str, WorkLike], spared: Mapping[str, Collection[str]] = {}
+) -> tuple[Overlap, ...]:
+    """Where tasks have changed the same files; first those who share most. `spared`: files that are of their parts."""
     by_file: dict[str, list[str]] = {}
     for task, work in works.items():
-        for name in work.files:
+        for name in (one for one in work.files if one not in spared.get(task, ())):
             by_file.setdefault(name, []).append(task)
     groups: dict[tuple[str, ...], list[str]] = {}
     for name, tasks in by_file.items():
@@ -122,8 +139,8 @@ def uncommitted_words(row: WorktreeRow) -> str:
 
 
 def worktree_words(row: WorktreeRow) -> str:
-    """A worktree, its branch, and how much is on it."""
-    return f"{row.path}, branch {row.branch}, {number(row.commits, 'commit')}"
+    """A worktree, its branch, and how much is on it; one that is freed has only the branch."""
+    return f"{row.path or 'freed'}, branch {row.branch}, {number(row.commits, 'commit')}"
 
 
 def files_words(names: Sequence[str], count: int) -> str:

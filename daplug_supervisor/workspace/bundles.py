@@ -13,6 +13,9 @@ from daplug_supervisor.workspace.files import BUNDLE, PROMPT, make_private, open
 INPUTS = "inputs.json"
 """In the attempt's directory: what it was given, by name."""
 
+REMARKS = "remarks.json"
+"""In the attempt's directory: what people said of attempts before it, the oldest first."""
+
 OUTBOX = "outbox"
 """In the attempt's directory: where its outbox is."""
 
@@ -45,17 +48,20 @@ def write(bundle: Bundle, prompt: str) -> None:
 
 
 def write_inputs(bundle: Bundle) -> None:
-    """Write what the attempt is given, and where its outbox is, into its directory; nothing if it has neither.
+    """Write what the attempt is given, and where its outbox is, into its directory; nothing if there is none of it.
 
     Raises:
         OSError: it could not be written.
     """
     directory = Path(bundle.directory)
-    if bundle.inputs or bundle.outbox:
+    if bundle.inputs or bundle.outbox or bundle.remarks:
         make_private(directory)
     if bundle.inputs:
         data = msgspec.json.encode(bundle.inputs)
         write_atomically(directory / INPUTS, msgspec.json.format(data, indent=2) + b"\n")
+    if bundle.remarks:
+        data = msgspec.json.encode(bundle.remarks)
+        write_atomically(directory / REMARKS, msgspec.json.format(data, indent=2) + b"\n")
     if bundle.outbox:
         write_atomically(directory / OUTBOX, os.fsencode(bundle.outbox))
 

@@ -22,11 +22,12 @@ class Work(Struct, frozen=True):
     """What is in a worktree, in words that are text: odd bytes of names are escapes.
 
     Attributes:
-        path, branch: where.
+        path, branch: where; of a task that waits for its parts there is only the branch.
         commits: how many there are on what it began at.
         files: what was changed, committed or not.
         uncommitted: what is not committed, new files too.
         more: whether there is more of either than is named here.
+        base: the commit that it began at.
     """
 
     path: str
@@ -35,6 +36,24 @@ class Work(Struct, frozen=True):
     files: tuple[str, ...]
     uncommitted: tuple[str, ...]
     more: bool = False
+    base: str = ""
+
+
+class Where(Struct, frozen=True):
+    """Where a worktree is, in words that are text; `base` is the commit that it began at."""
+
+    path: str
+    branch: str
+    base: str
+
+
+def where_of(target: str, owners: Mapping[str, str]) -> dict[str, Where]:
+    """Where the worktrees of tasks are, by the tasks' names; the same as `work_of` says, without a look into them."""
+    found: dict[str, Where] = {}
+    with suppress(git.GitError, OSError):
+        for name, place, record in _owned(git.repository(target).common, owners):
+            found[name] = Where(_text(place.path), place.branch, record.base)
+    return found
 
 
 def work_of(target: str, owners: Mapping[str, str], patience: float) -> dict[str, Work]:
@@ -59,12 +78,12 @@ def work_of(target: str, owners: Mapping[str, str], patience: float) -> dict[str
 
 def _owned(common: str, owners: Mapping[str, str]) -> Iterator[tuple[str, Place, Record]]:
     for place, record in known(common):
-        if record.owner in owners and record.state == "made":
+        if record.owner in owners and record.state in ("made", "freed"):
             yield owners[record.owner], place, record
 
 
 def _work(place: Place, record: Record, patience: float) -> Work:
-    admin = survey(place).admin
+    admin = survey(place).admin if record.state == "made" else ""
     uncommitted, all_named = uncommitted_in(admin, place.path, patience) if admin else ([], True)
     where = admin or place.common
     head = "HEAD" if admin else place.ref
@@ -76,8 +95,12 @@ def _work(place: Place, record: Record, patience: float) -> Work:
     commits = git.inside(where, "rev-list", "--count", f"{record.base}..{head}", "--")
     files = tuple(sorted({*committed, *uncommitted}))
     more = not (all_named and all_committed)
-    path = os.fsencode(place.path).decode("utf-8", "backslashreplace")
-    return Work(path, place.branch, int(commits), files, tuple(uncommitted), more)
+    path = os.fsencode(place.path).decode("utf-8", "backslashreplace") if record.state == "made" else ""
+    return Work(path, place.branch, int(commits), files, tuple(uncommitted), more, record.base)
+
+
+def _text(path: str) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def changed_since(admin: str, path: str, base: str, patience: float) -> tuple[str, ...] | None:

@@ -14,6 +14,7 @@ from daplug_supervisor.workspace.lock import Lock, holder
 from daplug_supervisor.workspace.room import FULL
 
 NAME = ".daplug"
+JOURNAL = "journal.db"
 PROMPT = "prompt.md"
 BUNDLE = "bundle.json"
 STDOUT = "stdout.log"
@@ -32,7 +33,7 @@ class StateDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
-        self.journal = self.path / "journal.db"
+        self.journal = self.path / JOURNAL
         self.stop_file = self.path / "STOP"
         self.inbox = self.path / "inbox"
         self.log = self.path / "supervisor.log"

@@ -176,13 +176,10 @@ class Joint:
 
     def _staged(self, now: str, head: str) -> str:
         """What was staged and is not in the files any more, as a commit; '' if there is no such thing."""
-        copied = f"{self.index}.staged"
-        with suppress(OSError, git.GitError):  # no index, or one in the middle of a merge
-            shutil.copy2(trees.index_of(self.place.admin), copied)
-            staged = self._git("write-tree", index=copied)
-            if staged not in (now, self._tree(head)):
-                return snapshots.keep(self.common, staged, [head], f"{self.place.attempt}: what was staged")
-        return ""
+        staged = staged_in(self.place.path, self.place.admin, f"{self.index}.staged")
+        if staged in ("", now, self._tree(head)):
+            return ""
+        return snapshots.keep(self.common, staged, [head], f"{self.place.attempt}: what was staged")
 
     def _tree(self, commit: str) -> str:
         return git.asked(self.common, "rev-parse", f"{commit}^{{tree}}") if commit else ""
@@ -243,6 +240,14 @@ class Joint:
         for one in _UNFINISHED:
             removed(f"{self.place.admin}/{one}")
         Path(index).replace(trees.index_of(self.place.admin))
+
+
+def staged_in(path: str, admin: str, index: str) -> str:
+    """What is staged in a worktree, as a tree; '' if there is no index, or one in the middle of a merge."""
+    with suppress(OSError, git.GitError):
+        shutil.copy2(trees.index_of(admin), index)
+        return git.run(path, *git.within(admin, path), *git.DURABLE, "write-tree", index=index)
+    return ""
 
 
 def names_of(changes: list[trees.Change]) -> tuple[str, ...]:

@@ -46,14 +46,14 @@ class Record(Struct, frozen=True, omit_defaults=True):
         path: where it is.
         base: the commit that it began at, and `onto` the name that was given for it.
         state: `made` is handed out. One in the making holds nobody's work, or none that is not saved; of one that
-            is being mended only the branch is somebody's.
+            is being mended, or was freed (its task waits for its parts), only the branch is somebody's.
     """
 
     owner: str
     path: str
     base: str
     onto: str = ""
-    state: Literal["making", "mending", "made"] = "making"
+    state: Literal["making", "mending", "made", "freed"] = "making"
 
 
 class Place(Struct, frozen=True):

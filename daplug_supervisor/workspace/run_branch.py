@@ -12,7 +12,7 @@ from daplug_supervisor.workspace import git, messages, trees
 from daplug_supervisor.workspace.joint import HEADS, Joined, Joining, Joint, left_markers, move, names_of
 from daplug_supervisor.workspace.registry import BRANCHES, fitting, locked
 
-__all__ = ["Joined", "Joining", "begin", "join", "left_markers", "name", "settle", "tip"]
+__all__ = ["Joined", "Joining", "begin", "begun", "join", "landed", "left_markers", "name", "settle", "tip"]
 
 _RUNS = "refs/daplug/runs/"
 
@@ -22,18 +22,19 @@ def name(run: str) -> str:
     return f"{BRANCHES}run/{fitting(run)}"
 
 
-def _begun(run: str, onto: str) -> str:
+def begun(run: str, onto: str) -> str:
     """The ref that keeps where a branch began."""
     return f"{_RUNS}{_known_as(run, onto)}/begun"
 
 
-def _landed(run: str, onto: str) -> str:
+def landed(run: str, onto: str) -> str:
     """The ref that keeps how far a branch has got: it may be deleted by mistake."""
     return f"{_RUNS}{_known_as(run, onto)}/landed"
 
 
 def _known_as(run: str, onto: str) -> str:
-    return fitting(onto if onto and onto != name(run) else run)
+    """By its run, and one that is not the run's own by its name in there: all of a run can be found together."""
+    return f"{fitting(run)}/on/{fitting(onto)}" if onto and onto != name(run) else fitting(run)
 
 
 def begin(target: str | Path, run: str, onto: str = "") -> str:
@@ -48,16 +49,16 @@ def begin(target: str | Path, run: str, onto: str = "") -> str:
     """
     repository = git.repository(target)
     common, ref = repository.common, f"{HEADS}{onto or name(run)}"
-    begun, landed = _begun(run, onto), _landed(run, onto)
+    began, got_to = begun(run, onto), landed(run, onto)
     with locked(common):
         found = git.commit(common, ref)
         if found:
             return found
-        start = git.commit(common, begun)
+        start = git.commit(common, began)
         if not start:
             start = git.commit(repository.own, "HEAD")
-            move(common, {begun: (start, "")})
-        start = git.commit(common, landed) or start
+            move(common, {began: (start, "")})
+        start = git.commit(common, got_to) or start
         try:
             move(common, {ref: (start, "")})
         except git.GitError as error:
@@ -98,12 +99,12 @@ def join(place: Joining) -> Joined:
             raise git.BaseError(
                 f"there is no branch {onto} to land on: it was deleted while the run was going on"
             )
-        begun = git.commit(common, _begun(place.run, place.onto))
-        since = ("--first-parent", at, *((f"^{begun}",) if begun else ()))
-        landed = messages.find(common, messages.ATTEMPT, place.attempt, *since)
-        if landed:
-            files = names_of(trees.between(common, f"{landed}^", landed))
-            return Joined(landed, files, False, (), git.commit(common, f"{landed}^"), place.kept, onto)
+        began = git.commit(common, begun(place.run, place.onto))
+        since = ("--first-parent", at, *((f"^{began}",) if began else ()))
+        there = messages.find(common, messages.ATTEMPT, place.attempt, *since)
+        if there:
+            files = names_of(trees.between(common, f"{there}^", there))
+            return Joined(there, files, False, (), git.commit(common, f"{there}^"), place.kept, onto)
         with trees.scratch(common) as folder:
             return Joint(place, common, at, onto, f"{folder}/index").made()
 
@@ -132,7 +133,7 @@ def settle(target: str | Path, run: str, joined: Joined) -> bool:
                 f"branch {onto} is checked out in {where}, so nothing can land on it: {told}"
             )
         try:
-            move(common, {ref: (joined.commit, joined.tip), _landed(run, onto): (joined.commit, None)})
+            move(common, {ref: (joined.commit, joined.tip), landed(run, onto): (joined.commit, None)})
         except git.GitError:
             if git.commit(common, ref) == joined.tip:
                 raise

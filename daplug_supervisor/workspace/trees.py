@@ -80,7 +80,7 @@ def between(folder: str, old: str, new: str, *paths: str) -> list[Change]:
     )  # fmt: skip
 
 
-def tree(path: str, admin: str, base: str, index: str, kept: str = "") -> str:
+def tree(path: str, admin: str, base: str, index: str, kept: str = "", beside: Collection[str] = ()) -> str:
     """The files of a worktree, as a tree; `index` is the file of an index that is filled for it.
 
     Args:
@@ -89,6 +89,7 @@ def tree(path: str, admin: str, base: str, index: str, kept: str = "") -> str:
         base: the commit that the work in it began at: what that tracks is never taken for ours.
         index: where to put the index; it fits the tree and the files.
         kept: a folder, as git names it, that is left as the base has it.
+        beside: what is not looked at, and left as it was checked out.
 
     Raises:
         NestedError: there is a repository of its own in it, whose history would not come along.
@@ -103,9 +104,9 @@ def tree(path: str, admin: str, base: str, index: str, kept: str = "") -> str:
     left = [
         name
         for name, (mode, blob) in known.items()
-        if mode == REPOSITORY and _settled(path, admin, name, blob)
+        if mode == REPOSITORY and name not in beside and _settled(path, admin, name, blob)
     ]
-    spared = (f":(top,exclude,literal){name}" for name in left)
+    spared = (f":(top,exclude,literal){name}" for name in (*left, *beside))
     git.run(path, *words, *git.DURABLE, *git.WHOLE, "add", "--all", "--", ".", *spared, index=index)
     _trim(path, words, base, index, kept)
     return git.run(path, *words, *git.DURABLE, "write-tree", index=index)

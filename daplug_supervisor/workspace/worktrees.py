@@ -26,6 +26,8 @@ from daplug_supervisor.workspace.survey import Found, admin_of, half_made, real,
 _RACED = re.compile(r"commondir|initializing|No such file")
 _TRIES = 5
 _PAUSE = 0.1
+_BRANCH_ONLY = frozenset({"mending", "freed"})
+"""States in which only the branch is somebody's."""
 
 
 class Worktree(Struct, frozen=True):
@@ -37,6 +39,7 @@ class Worktree(Struct, frozen=True):
         admin: git's own directory for it, which goes with it.
         cwd: the directory in it that corresponds to the one that was asked about.
         base: the commit that its work is based on.
+        onto: the branch that its work is for; '' for the run's own.
     """
 
     path: str
@@ -44,6 +47,7 @@ class Worktree(Struct, frozen=True):
     admin: str
     cwd: str
     base: str
+    onto: str = ""
 
 
 def worktree(
@@ -71,10 +75,10 @@ def worktree(
         GitError, OSError: it could not be made; the next try begins anew.
     """
     repository = git.repository(target)
-    wanted = Record(owner, "", _base(repository, base), base or "")
+    wanted = Record(owner, "", commit_of(repository, base), base or "")
     with locked(repository.common):
         git.keep_out(repository, wanted.base)
-        found = _settled(repository, name, wanted, on_conflict)
+        found = settled(repository, name, wanted, on_conflict)
     place = found.place
     record = place.read() or wanted
     return Worktree(
@@ -155,12 +159,17 @@ def remove(found: Found, record: Record) -> None:
 # --- one place ------------------------------------------------------------------------------------------------
 
 
-def _settled(repository: git.Repository, name: str, wanted: Record, on_conflict: OnConflict) -> Found:
-    """The worktree that the task has already, or gets now."""
+def settled(repository: git.Repository, name: str, wanted: Record, on_conflict: OnConflict) -> Found:
+    """The worktree that the task has already, or gets now; for whoever holds the repository's lock.
+
+    Raises:
+        ConflictError: the name is taken.
+        GitError, OSError: it could not be made.
+    """
     for place in places(repository, name):
         record = place.read()
         if record is not None and record.owner == wanted.owner:
-            return _used_again(survey(place), record, wanted)
+            return used_again(survey(place), record, wanted)
     for place in places(repository, name):
         found = survey(place)
         if found.free:
@@ -181,7 +190,7 @@ def _taken_over(found: Found, record: Record, wanted: Record) -> Found:
     user = occupant(os.path.realpath(found.place.path), attempts_only=True)
     if user:
         raise ConflictError(f"{found.place.path} is in use: {user} of another attempt works there")
-    return _used_again(found, record, wanted)
+    return used_again(found, record, wanted)
 
 
 def _made_anew(found: Found, wanted: Record) -> Found:
@@ -198,7 +207,7 @@ def _made_anew(found: Found, wanted: Record) -> Found:
     return _make(found.place, wanted)
 
 
-def _used_again(found: Found, record: Record, wanted: Record) -> Found:
+def used_again(found: Found, record: Record, wanted: Record) -> Found:
     """The worktree at a place of ours, mended if it is not whole.
 
     Raises:
@@ -209,11 +218,11 @@ def _used_again(found: Found, record: Record, wanted: Record) -> Found:
         return _make(place, wanted)
     if Path(place.path).is_symlink():
         raise ConflictError(f"{place.path} has become a link: move it away")
-    if record.state == "mending" or not found.whole:
+    if record.state in _BRANCH_ONLY or not found.whole:
         if found.checked_out_elsewhere:
             raise ConflictError(f"branch {place.branch} is checked out elsewhere: leave it there first")
-        if record.state == "mending" or found.empty:
-            if record.state != "mending":
+        if record.state in _BRANCH_ONLY or found.empty:
+            if record.state not in _BRANCH_ONLY:
                 saved(found, goes=False)  # what was committed, but not on the branch
             return _make(place, replace(record, owner=wanted.owner, state="mending"))
         found = _relinked(found, record)
@@ -317,7 +326,7 @@ def _drop(place: Place) -> None:
 # --- pieces ---------------------------------------------------------------------------------------------------
 
 
-def _base(repository: git.Repository, base: str | None) -> str:
+def commit_of(repository: git.Repository, base: str | None) -> str:
     """The commit to begin at.
 
     Raises:

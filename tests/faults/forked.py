@@ -30,11 +30,15 @@ EFFECTS = frozenset(
 
 
 class Life(NamedTuple):
-    """What to run: words after the command's name. `kill_at` 0: it is not killed. `delay`: seconds before it begins."""
+    """What to run: words after the command's name. `kill_at` 0: it is not killed. `delay`: seconds before it begins.
+
+    `kill_after`: it is killed as soon as the event of that number is durable, before anybody acts on it.
+    """
 
     words: tuple[str, ...]
     kill_at: int = 0
     delay: float = 0.0
+    kill_after: int = 0
 
 
 class Ended(NamedTuple):
@@ -120,6 +124,8 @@ def _fork(main: Callable[[], None], order: dict[str, Any], life: Life, wait: int
         sys.argv = ["daplug-supervise", *life.words]
         if life.kill_at:
             _kill_at(life.kill_at)
+        if life.kill_after:
+            _kill_after(life.kill_after)
         main()
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else 0
@@ -143,6 +149,20 @@ def _kill_at(number: int) -> None:
 
     threading.setprofile(look)
     sys.setprofile(look)
+
+
+def _kill_after(number: int) -> None:
+    """Kill ourselves when an event is durable."""
+    from daplug_supervisor.journal.sqlite import SqliteJournal
+
+    insert = SqliteJournal._insert
+
+    async def inserted(journal: SqliteJournal, db: Any, rows: list[Any]) -> None:
+        await insert(journal, db, rows)
+        if rows[-1][0] >= number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    SqliteJournal._insert = inserted  # type: ignore[method-assign, assignment]
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from daplug_supervisor import Provider, Retry
 from daplug_supervisor.cli import control, doctor
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.formats.schema import json_schema
-from daplug_supervisor.views import log, metrics, plan, report, status, tasks, why
+from daplug_supervisor.views import affected, log, metrics, plan, report, status, tasks, why
 
 place = pytest.fixture(opened)
 
@@ -64,6 +64,10 @@ REPORT, STATUS = keys(report.Report), keys(status.RunStatus)
         ("task show bad", keys(tasks.TaskDetail), 0),
         ("task why c", keys(why.Why), 0),
         ("task logs bad", {"directory", "stdout", "stderr"}, 0),
+        ("task create x true --command", {"id", "verb", "applied", "message"}, 0),
+        ("task create x true --command --dry-run", keys(affected.Preview), 0),
+        ("task split bad one=true --command", {"id", "verb", "applied", "message"}, 0),
+        ("task remove c", {"id", "verb", "applied", "message"}, 0),
         ("task retry bad", {"id", "verb", "applied", "message"}, 0),
         ("task skip bad --reason x", {"id", "verb", "applied", "message"}, 0),
         ("task cancel c", {"id", "verb", "applied", "message"}, 0),

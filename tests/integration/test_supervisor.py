@@ -70,7 +70,9 @@ async def test_parallel_bounds_all_providers_together(place: Place) -> None:
 async def test_only_what_was_asked_for_runs(place: Place) -> None:
     plan = plan_of({"a": sh(MARKING), "b": sh(MARKING), "c": sh(MARKING, "a")})
     assert (await ran(place, plan, only=["a"])).counts == {
-        **dict.fromkeys(("failed", "stuck", "cancelled", "skipped", "blocked", "in_progress"), 0),
+        **dict.fromkeys(
+            ("failed", "stuck", "cancelled", "skipped", "reviewing", "delegated", "blocked", "in_progress"), 0
+        ),
         "total": 3,
         "done": 1,
         "not_started": 2,

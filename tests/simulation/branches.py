@@ -54,7 +54,7 @@ class Branch:
         attempt = f"{run}/{task}#{number}"
         return self._joined.get(attempt) in (None, self._kept.get(attempt))
 
-    async def worktree(self, bundle: Bundle) -> Worktree:
+    async def worktree(self, bundle: Bundle, _run: object) -> Worktree:
         """In place of `find_worktree`."""
         await anyio.lowlevel.checkpoint()
         name = f"{bundle.run}-{bundle.task}"

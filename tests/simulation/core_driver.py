@@ -8,126 +8,51 @@ from __future__ import annotations
 
 from copy import deepcopy
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from core_making import RUN, Story, result
+from core_making import Story, result
+from core_orders import MOST, random_command
+from core_plain import (
+    check_indexes,
+    check_shape,
+    chosen,
+    place_of,
+    should_complete,
+    should_start,
+    startable,
+    wholes,
+)
 from core_plans import USAGES, another_task, edited
 
 from daplug_supervisor.core import events as ev
-from daplug_supervisor.core.commands import Command, Verb, events_of
-from daplug_supervisor.core.decide import ConfirmHalt, Finish, RequestHalt, Start
-from daplug_supervisor.core.machine import ACTIVE, ENDED, SATISFIED, TRANSITIONS, Status
+from daplug_supervisor.core.commands import events_of
+from daplug_supervisor.core.decide import Complete, ConfirmHalt, Finish, RequestHalt, Start
+from daplug_supervisor.core.delegation import children_done
+from daplug_supervisor.core.machine import ACTIVE, TRANSITIONS, Status
 from daplug_supervisor.core.model import PROBE_TRUSTED
 from daplug_supervisor.core.results import OutcomeKind, uses_try
 from daplug_supervisor.core.retry import after_attempt
+from daplug_supervisor.core.stages import holding
 from daplug_supervisor.errors import IllegalTransitionError, NotPossibleError
 
 if TYPE_CHECKING:
     from random import Random
 
-    from daplug_supervisor.core.model import Pool, Run, TaskState
+    from daplug_supervisor.core.model import TaskState
     from daplug_supervisor.core.plan import Plan
 
 BAD = [kind for kind in OutcomeKind if kind is not OutcomeKind.COMPLETED]
-VERBS: list[Verb] = ["halt", "resume", "retry", "skip", "cancel", "pause_provider", "resume_provider"]
+HANDED_IN = [kind for kind in BAD if kind not in (OutcomeKind.DELEGATED, OutcomeKind.NEEDS_INPUT)]
+"""What may be found of work that was handed in."""
+
+SHAPES = (ev.RunSubmitted, ev.PlanChanged, ev.TaskAdded, ev.TaskChanged, ev.TaskRemoved)
+AGAIN = (ev.TaskReset, ev.Rejected, ev.TaskAnswered)
+"""What begins a task again, with its tries counted anew."""
+
+REFUSALS = ("cannot leave the plan", "with its old provider", "tasks need each other")
+
 WILD = 80
 """Steps after which every attempt succeeds and no person interferes, so that the run must end."""
-
-
-# --- recomputed from scratch ----------------------------------------------------------------------------
-
-
-def startable(run: Run, task: TaskState) -> bool:
-    """Whether only time and place can keep a task from starting."""
-    met = all(run.tasks[name].status in SATISFIED for name in run.spec(task.id).needs)
-    return task.status is Status.PENDING and met and (not run.only or task.id in run.only)
-
-
-def urgency(run: Run, task: TaskState) -> tuple[int, float, int]:
-    return -run.spec(task.id).priority, -longest(run, task.id), list(run.plan.tasks).index(task.id)
-
-
-def longest(run: Run, name: str) -> float:
-    """The heaviest chain from a task on, by trying all."""
-    behind = [other for other, spec in run.plan.tasks.items() if name in spec.needs]
-    return (run.spec(name).estimate or 1.0) + max((longest(run, other) for other in behind), default=0.0)
-
-
-def is_open(pool: Pool, now: float) -> bool:
-    return not pool.stopped and pool.rest_until <= now and pool.paused_until <= now
-
-
-def has_place(run: Run, pool: Pool, now: float) -> bool:
-    probed = pool.probing and pool.probe and now < pool.probed_at + PROBE_TRUSTED
-    return at_work(run, pool) < pool.limit and is_open(pool, now) and not probed
-
-
-def place_of(run: Run, task: TaskState, now: float) -> str | None:
-    """Where a task could start now: in its own pool, or while that is closed in the first fallback with a place."""
-    pool = run.pools[task.provider]
-    names = [pool.name]
-    if not is_open(pool, now) and run.spec(task.id).fallback:
-        names += run.plan.providers[pool.name].fallback
-    return next((name for name in names if has_place(run, run.pools[name], now)), None)
-
-
-def at_work(run: Run, pool: Pool) -> int:
-    attempts = [task.attempt for task in run.tasks.values() if task.status in ACTIVE]
-    return sum(attempt is not None and attempt.provider == pool.name for attempt in attempts)
-
-
-def should_start(run: Run, now: float) -> str | None:
-    """The task that a plain search over all of them finds."""
-    active = sum(task.status in ACTIVE for task in run.tasks.values())
-    if run.halt or run.finished_at is not None or (run.parallel is not None and active >= run.parallel):
-        return None
-    budget = run.plan.budget
-    if budget and budget.attempts and run.spent.attempts + active >= budget.attempts:
-        return None
-    found = [
-        t for t in run.tasks.values() if startable(run, t) and t.not_before <= now and place_of(run, t, now)
-    ]
-    return min(found, key=lambda task: (is_guest(run, task, now), *urgency(run, task))).id if found else None
-
-
-def is_guest(run: Run, task: TaskState, now: float) -> bool:
-    """Whether a fallback would start it for as long as its own pool is closed: then its own tasks go first."""
-    pool = run.pools[task.provider]
-    return not (is_open(pool, now) or pool.stopped)
-
-
-def check_indexes(run: Run) -> None:
-    tasks = run.tasks.values()
-    assert list(run.tasks) == list(run.plan.tasks)
-    assert run.counts == {status: sum(task.status is status for task in tasks) for status in Status}
-    assert run.active == sum(task.status in ACTIVE for task in tasks)
-    for task in tasks:
-        assert task.unmet == sum(
-            run.tasks[name].status not in SATISFIED for name in set(run.spec(task.id).needs)
-        )
-        assert run.after[task.id] == [name for name, spec in run.plan.tasks.items() if task.id in spec.needs]
-        assert task.lost < 3 or task.status is Status.STUCK
-        assert not task.cancelling or task.status in ACTIVE
-    assert list(run.pools) == list(run.plan.providers)
-    for pool in run.pools.values():
-        check_pool(run, pool)
-
-
-def check_pool(run: Run, pool: Pool) -> None:
-    assert pool.running == at_work(run, pool)
-    valid: list[str] = []
-    heaps: tuple[list[Any], ...] = (pool.bound.ready, pool.bound.waiting, pool.free.ready, pool.free.waiting)
-    for heap in heaps:
-        assert all(heap[(i - 1) // 2] <= heap[i] for i in range(1, len(heap)))
-        fresh = [run.tasks[entry[-1]].ticket == entry[-2] for entry in heap]
-        assert fresh[:1] in ([], [True])
-        valid += [entry[-1] for entry, ok in zip(heap, fresh, strict=True) if ok]
-    assert sorted(valid) == sorted(
-        t.id for t in run.tasks.values() if startable(run, t) and t.provider == pool.name
-    )
-
-
-# --- the run --------------------------------------------------------------------------------------------
 
 
 class Drive(Story):
@@ -150,9 +75,11 @@ class Drive(Story):
             if isinstance(event, ev.TaskEvent):
                 assert type(event) in TRANSITIONS[self.task(event.task).status]
             super().record(event)
-            if isinstance(event, ev.TaskReset):
+            if isinstance(event, AGAIN):
                 self.base[event.task] = len(self.task(event.task).past)
             check_indexes(self.run)
+            if isinstance(event, SHAPES):
+                check_shape(self.run)
         for task in self.run.tasks.values():
             kinds = [past.result.outcome.kind for past in task.past[self.base.get(task.id, 0) :]]
             command = self.run.spec(task.id).command is not None
@@ -182,6 +109,8 @@ class Drive(Story):
         self.check_sleep(decision is None)
         if isinstance(decision, Start):
             self.begin(decision, expected)
+        elif isinstance(decision, Complete):
+            self.complete(decision)
         elif isinstance(decision, RequestHalt):
             assert decision.reason
             self.record(ev.HaltRequested(decision.reason, decision.by))
@@ -194,8 +123,15 @@ class Drive(Story):
             self.record(ev.RunFinished())
         else:
             assert expected is None
+            assert not should_complete(self.run)
             return self.wait()
         return True
+
+    def complete(self, decision: Complete) -> None:
+        task = self.task(decision.task)
+        assert task.id in should_complete(self.run)
+        self.record(children_done(self.run, task, f"{task.id}-of-children"))
+        assert self.pool(task.provider).running <= self.pool(task.provider).limit
 
     def begin(self, decision: Start, expected: str | None) -> None:
         task, pool = self.task(decision.task), self.pool(decision.provider)
@@ -222,21 +158,20 @@ class Drive(Story):
         self.now = before
 
     def check_finish(self) -> None:
-        """What is left is blocked by what ended without being done, or was not asked for."""
+        """What is left waits for a person, is blocked by what does so, or was not asked for."""
         run = self.run
         assert not run.active
+        assert not wholes(run)
         for task in run.tasks.values():
-            if task.status not in ENDED and task.status is not Status.DELEGATED:
-                assert (run.only and task.id not in run.only) or task.unmet
+            assert not startable(run, task)
+            if task.status is Status.PENDING and not task.unmet and chosen(run, task.id):
+                assert holding(run, task)[1]
 
     def wait(self) -> bool:
         """Let an attempt get on, or time pass, or a person come; False if the run is over."""
         active = [task for task in self.run.tasks.values() if task.status in ACTIVE]
-        delegated = [task for task in self.run.tasks.values() if task.status is Status.DELEGATED]
         if active:
             self.get_on(self.random.choice(active))
-        elif delegated:
-            self.record(ev.ChildrenDone(delegated[0].id))
         elif self.run.halt or self.run.finished_at is not None:
             assert self.run.finished_at is not None or (self.run.halt and self.run.halt.halted_at is not None)
             if self.calm or self.chance(9):
@@ -257,7 +192,7 @@ class Drive(Story):
         bad = not self.calm and self.random.random() < 0.4
         if bad or task.cancelling:
             at = self.now + self.random.choice([-5.0, 40.0]) if self.random.random() < 0.3 else None
-            kind = self.random.choice(BAD)
+            kind = self.random.choice(BAD if task.status is Status.RUNNING else HANDED_IN)
             self.record(
                 *after_attempt(
                     self.run, task, result(kind, retry_at=at, usage=self.random.choice(USAGES)), self.now
@@ -266,12 +201,15 @@ class Drive(Story):
         elif task.status is Status.RUNNING:
             if self.chance(2):
                 self.record(ev.AttemptSpawned(task.id, 1, 2, "boot"))
-            claims = ev.AttemptExited(task.id, result(OutcomeKind.COMPLETED))
-            self.record(ev.Delegated(task.id) if self.chance(12) else claims)
+            if task.delegating or (task.children and self.chance(3)):
+                self.record(ev.Delegated(task.id, result(OutcomeKind.DELEGATED)))
+            else:
+                self.record(ev.AttemptExited(task.id, result(OutcomeKind.COMPLETED)))
+        elif task.status is Status.VERIFYING:
+            reviewed = self.run.spec(task.id).review is not None
+            self.record(ev.ReviewRequested(task.id) if reviewed else ev.VerificationPassed(task.id))
         else:
-            self.record(
-                ev.VerificationPassed(task.id) if task.status is Status.VERIFYING else ev.Landed(task.id)
-            )
+            self.record(ev.Landed(task.id))
 
     # --- people ------------------------------------------------------------------------------------------
 
@@ -283,27 +221,24 @@ class Drive(Story):
             self.record(ev.ProviderResumed(self.random.choice(list(self.run.pools))))
         elif choice == 2:
             self.change(ev.PlanChanged(edited(self.run.plan, self.random)))
-        elif choice == 3 and len(self.run.tasks) < 12:
+        elif choice == 3 and len(self.run.tasks) < MOST:
             self.change(ev.TaskAdded(f"new{len(self.entries)}", another_task(self.run.plan, self.random)))
         else:
             self.command()
 
     def command(self) -> None:
-        active = [name for name, task in self.run.tasks.items() if task.status in ACTIVE]
-        verb, name = self.random.choice(VERBS), self.random.choice(list(self.run.tasks))
-        if active and self.chance(3):
-            verb, name = "cancel", self.random.choice(active)
-        pool = self.random.choice(list(self.run.pools))
-        seconds = self.random.choice([None, 0.5, 100.0])
-        told = Command("c1", verb, RUN, name, provider=pool, seconds=seconds, reason="because")
+        """What a person or an agent says: refused with nothing changed, or events that fit."""
+        told = random_command(self.run, self.random)
+        before = deepcopy(self.state)
         try:
             events = events_of(self.run, told, self.now)
         except NotPossibleError:
-            return
+            events = []
+        assert self.state == before
         self.record(*events)
 
     def change(self, event: ev.Event) -> None:
-        """A changed plan is refused only for what is under way, and then nothing has changed."""
+        """A change is refused only for what is under way or goes in a circle, and then nothing has changed."""
         before = deepcopy(self.state)
         try:
             self.record(event)
@@ -311,5 +246,5 @@ class Drive(Story):
             refusal = str(error)
         else:
             return
-        assert "cannot leave the plan" in refusal or "with its old provider" in refusal
+        assert any(words in refusal for words in REFUSALS)
         assert self.state == before

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from daplug_supervisor.core import events as ev
-from daplug_supervisor.core.plan import Budget, Plan, Provider, Retry, Task
+from daplug_supervisor.core.plan import Budget, Plan, Provider, Retry, Task, Trouble
 from daplug_supervisor.core.results import Exit, Finding, Outcome, OutcomeKind, Result, Usage
 
 if TYPE_CHECKING:
@@ -37,7 +37,10 @@ def plans(draw: st.DrawFn, most: int = 8) -> Plan:
             retry=Retry(draw(st.integers(1, 3)), draw(st.sampled_from([0.0, 1.0, 30.0])), 20.0),
             fallback=draw(st.booleans()),
             budget=draw(_BUDGETS),
+            review=draw(st.sampled_from([None, None, None, "human"])),
+            delegate=draw(st.sampled_from([0, 0, 1, 2])),
         )
+    tasks = _with_parents(draw, tasks)
     order = draw(st.permutations(sorted(tasks)))
     return Plan(
         "p",
@@ -46,7 +49,18 @@ def plans(draw: st.DrawFn, most: int = 8) -> Plan:
         on_failure=draw(st.sampled_from(["continue", "continue", "halt"])),
         timeout=draw(st.sampled_from([None, None, 0.0, 25.0, 600.0])),
         budget=draw(_BUDGETS),
+        stages=draw(st.sampled_from(["dag", "dag", "barrier"])),
     )
+
+
+def _with_parents(draw: st.DrawFn, tasks: dict[str, Task]) -> dict[str, Task]:
+    """Some tasks are agents', some are parts of later ones: so none waits for itself."""
+    found, names = dict[str, Task](), sorted(tasks)
+    for number, name in enumerate(names):
+        parent = draw(st.sampled_from([None, None, *names[number + 1 :]]))
+        agent = {"command": None, "instructions": "do it"} if draw(st.booleans()) else {}
+        found[name] = replace(tasks[name], parent=parent, **agent)
+    return found
 
 
 def _provider(draw: st.DrawFn, names: list[str]) -> Provider:
@@ -57,7 +71,9 @@ def _provider(draw: st.DrawFn, names: list[str]) -> Provider:
 
 def another_task(plan: Plan, random: Random) -> Task:
     needs = random.sample(sorted(plan.tasks), min(len(plan.tasks), random.randrange(3)))
-    return task(*needs, provider=random.choice(sorted(plan.providers)), priority=random.randint(-1, 1))
+    parent = random.choice([None, None, *plan.tasks])
+    provider = random.choice(sorted(plan.providers))
+    return task(*needs, provider=provider, priority=random.randint(-1, 1), parent=parent)
 
 
 def edited(plan: Plan, random: Random) -> Plan:
@@ -85,7 +101,11 @@ def edited(plan: Plan, random: Random) -> Plan:
 def _without_task(plan: Plan, name: str) -> Plan:
     left = {other: spec for other, spec in plan.tasks.items() if other != name}
     kept = {
-        other: replace(spec, needs=tuple(need for need in spec.needs if need != name))
+        other: replace(
+            spec,
+            needs=tuple(need for need in spec.needs if need != name),
+            parent=None if spec.parent == name else spec.parent,
+        )
         for other, spec in left.items()
     }
     return replace(plan, tasks=kept)
@@ -154,6 +174,9 @@ _BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     ev.Step: st.sampled_from(get_args(ev.Step)),
     Literal["post_task", "post_run"]: st.sampled_from(["post_task", "post_run"]),
     Plan: plans(3),
+    Provider | None: st.sampled_from([None, Provider(), Provider("glm5", 1)]),
+    Result | None: st.none() | RESULTS,
+    Trouble: st.sampled_from(get_args(Trouble)),
     Task: st.builds(task, st.just("a"), title=st.text(max_size=9), priority=st.integers(-1000, 1000)),
     Result: RESULTS,
 }

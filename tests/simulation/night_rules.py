@@ -10,7 +10,8 @@ from daplug_supervisor.core.model import PROBE_TRUSTED
 from daplug_supervisor.core.plan import Plan
 from daplug_supervisor.core.results import ANSWERED
 
-_ENDS = (ev.AttemptExited, ev.RetryScheduled, ev.TaskFailed, ev.TaskStuck)
+_ENDS = (ev.AttemptExited, ev.RetryScheduled, ev.TaskFailed, ev.TaskStuck, ev.Delegated)
+_LEAVES = (ev.TaskCancelled, ev.Landed, ev.Delegated, ev.ReviewRequested)
 
 
 class Door:
@@ -74,36 +75,48 @@ class Rules:
         self.doors = {name: Door(provider.parallel) for name, provider in plan.providers.items()}
         self.place: dict[str, str] = {}
         self.moved: dict[str, str] = {}
+        self.of_children: set[str] = set()
 
     def take(self, event: ev.Event, at: float) -> str:
         """Take in an event; which rule it breaks, or ''."""
         if isinstance(event, ev.AttemptStarted):
             wrong = self.astray(event, at) or self.doors[event.provider].start(event.task, at)
             self.place[event.task] = event.provider
+            self.of_children.discard(event.task)
             return wrong and f"{event.task}#{event.number} was started in {event.provider}, {wrong}"
         if isinstance(event, ev.ProviderRested | ev.ProviderStopped | ev.ProviderPaused | ev.ProviderResumed):
             self.doors[event.provider].said(event)
         elif isinstance(event, ev.Resumed | ev.RunStarted):
             for door in self.doors.values():
                 door.stopped = False
-        elif isinstance(event, ev.TaskReset):
+        elif isinstance(event, ev.TaskReset | ev.Rejected | ev.TaskAnswered):
             self.moved.pop(event.task, None)
+        elif isinstance(event, ev.ChildrenDone):
+            self.place[event.task] = event.provider
+            self.of_children.add(event.task)
         elif isinstance(event, _ENDS):
             self.end(event, at)
-        if isinstance(event, ev.TaskCancelled | ev.Landed | ev.Delegated) and event.task in self.place:
+        if isinstance(event, ev.Approved | ev.ChildrenDone):
+            self.doors[self.place[event.task]].running.add(event.task)
+        if isinstance(event, _LEAVES) and event.task in self.place:
             self.doors[self.place[event.task]].leave(event.task)
         return ""
 
     def end(
-        self, event: ev.AttemptExited | ev.RetryScheduled | ev.TaskFailed | ev.TaskStuck, at: float
+        self,
+        event: ev.AttemptExited | ev.RetryScheduled | ev.TaskFailed | ev.TaskStuck | ev.Delegated,
+        at: float,
     ) -> None:
         """Take in how an attempt ended. One that claims success keeps its slot until that has landed."""
+        if event.result is None:
+            return
         door = self.doors[self.place[event.task]]
         if not isinstance(event, ev.AttemptExited):
             door.leave(event.task)
         if isinstance(event, ev.RetryScheduled) and event.provider is not None:
             self.moved[event.task] = event.provider
-        if event.result.outcome.kind in ANSWERED and door.rests_until <= at:
+        answered = event.result.outcome.kind in ANSWERED and event.task not in self.of_children
+        if answered and door.rests_until <= at:
             door.works()
 
     def astray(self, event: ev.AttemptStarted, at: float) -> str:

@@ -28,6 +28,7 @@ from daplug_supervisor.core.state import fold
 from daplug_supervisor.errors import NotPossibleError
 
 K = OutcomeKind
+Ends = ev.AttemptExited | ev.RetryScheduled | ev.TaskFailed | ev.TaskStuck | ev.Delegated
 SEEDS = st.integers(0, 2**32)
 VERBS: list[Verb] = [
     "pause_provider",
@@ -103,16 +104,16 @@ def test_nothing_starts_once_a_budget_is_reached(plan: Plan, seed: int) -> None:
             active.add(event.task)
             assert plan.budget is not None
             assert plan.budget.attempts is None or spent.attempts + len(active) <= plan.budget.attempts
-        elif isinstance(event, ev.AttemptExited | ev.RetryScheduled | ev.TaskFailed | ev.TaskStuck):
+        elif isinstance(event, Ends) and event.result is not None:
             if event.task in active:
                 spent.attempts += uses_try(event)
                 spent.add(event.result.outcome.usage)
             active.discard(event.task)
-        elif isinstance(event, ev.TaskCancelled | ev.Delegated):
+        elif isinstance(event, ev.TaskCancelled):
             active.discard(event.task)
 
 
-def uses_try(event: ev.AttemptExited | ev.RetryScheduled | ev.TaskFailed | ev.TaskStuck) -> bool:
+def uses_try(event: Ends) -> bool:
     return (
         event.uses_try if isinstance(event, ev.RetryScheduled) else RULES[event.result.outcome.kind].uses_try
     )

@@ -133,7 +133,9 @@ def iterate(args: argparse.Namespace, number: int, mode: str, arg: str, log: Pat
     """One iteration, as the document shows it."""
     child = [sys.executable, __file__, "--as-agent", mode, arg, args.completion_marker]
     with log.open("wb") as output:
-        code = subprocess.run(child, cwd=args.cwd, stdout=output, stderr=output, check=False).returncode
+        env = {**os.environ, "DAPLUG_TEST_PROMPT": args.prompt_file}
+        ran = subprocess.run(child, cwd=args.cwd, env=env, stdout=output, stderr=output, check=False)
+    code = ran.returncode
     text = log.read_text()
     said = re.search(r"NEEDS_RETRY: (.*?)</verification>", text)
     reason = said.group(1) if said else None

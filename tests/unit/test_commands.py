@@ -16,7 +16,7 @@ from daplug_supervisor.errors import NotPossibleError
 
 K = OutcomeKind
 CLAIMED = ["verifying", "landing", "done"]
-STATUSES = ["pending", "running", *CLAIMED, "delegated", "failed", "stuck", "cancelled", "skipped"]
+STATUSES = ["pending", "running", *CLAIMED, "reviewing", "delegated", "failed", "stuck", "cancelled", "skipped"]
 SKIPPED, RESET = ev.TaskSkipped("a", "why"), ev.TaskReset("a", "why")
 
 FOLLOWS: dict[tuple[str, str], list[ev.Event]] = {
@@ -32,6 +32,9 @@ FOLLOWS: dict[tuple[str, str], list[ev.Event]] = {
     ("retry", "stuck"): [RESET],
     ("retry", "cancelled"): [RESET],
     ("retry", "skipped"): [RESET],
+    ("retry", "delegated"): [RESET],
+    ("skip", "delegated"): [ev.TaskReset("a"), SKIPPED],
+    ("cancel", "reviewing"): [ev.TaskCancelled("a", "why")],
 }
 
 
@@ -39,6 +42,9 @@ def story_at(status: str) -> Story:
     story = Story(chain("a", "b"))
     if status in ("cancelled", "skipped"):
         story.record(ev.TaskCancelled("a") if status == "cancelled" else ev.TaskSkipped("a"))
+    elif status == "reviewing":
+        story.claim("a")
+        story.record(ev.ReviewRequested("a"))
     elif status in CLAIMED:
         story.claim("a")
         story.record(*[ev.VerificationPassed("a"), ev.Landed("a")][: CLAIMED.index(status)])

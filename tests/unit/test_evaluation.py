@@ -58,8 +58,8 @@ def mixed() -> World:
 def test_what_a_run_was_worth_in_numbers() -> None:
     got = evaluate(mixed().run)
     assert got.counts == {
-        "total": 10, "done": 3, "failed": 3, "stuck": 2, "cancelled": 0, "skipped": 1, "blocked": 1,
-        "in_progress": 0, "not_started": 0,
+        "total": 10, "done": 3, "failed": 3, "stuck": 2, "cancelled": 0, "skipped": 1, "reviewing": 0, "delegated": 0,
+        "blocked": 1, "in_progress": 0, "not_started": 0,
     }  # fmt: skip
     assert sum(got.counts.values()) == 2 * got.counts["total"]
     assert got.first_attempt_success_rate == 0.5  # of a and b; what was there already does not count

@@ -18,6 +18,8 @@ def test_the_kinds_are_a_file_format() -> None:
         "run_submitted",
         "plan_changed",
         "task_added",
+        "task_changed",
+        "task_removed",
         "run_started",
         "halt_requested",
         "halted",
@@ -27,6 +29,7 @@ def test_the_kinds_are_a_file_format() -> None:
         "provider_paused",
         "provider_resumed",
         "hook_ran",
+        "notified",
         "run_finished",
         "attempt_started",
         "attempt_spawned",
@@ -43,10 +46,13 @@ def test_the_kinds_are_a_file_format() -> None:
         "task_skipped",
         "task_reset",
         "task_adopted",
+        "delegation_requested",
         "delegated",
         "children_done",
+        "review_requested",
         "approved",
         "rejected",
+        "task_answered",
     ]
 
 

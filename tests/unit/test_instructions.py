@@ -16,9 +16,12 @@ from daplug_supervisor.core.bundle import Bundle
 from daplug_supervisor.core.earlier import Earlier, history, section, teaching
 from daplug_supervisor.core.fences import code, fenced, on_one_line, visible
 from daplug_supervisor.core.instructions import MOST_INPUT, SECTIONS, Told, compose, filled
+from daplug_supervisor.core.model import Remark
 from daplug_supervisor.core.passing import Wisdom
+from daplug_supervisor.core.permitted import MOST_CHILDREN
 from daplug_supervisor.core.plan import Assignment, Commit, Criterion, Task
 from daplug_supervisor.core.results import Finding, OutcomeKind
+from daplug_supervisor.core.told_delegation import Part, parts_of
 from daplug_supervisor.errors import UsageError
 
 TEXT = "Add a cache.\n\nTo the parser."
@@ -28,7 +31,9 @@ TOLD_TODAY = (
 )
 
 
-def bundle(inputs: dict[str, str] | None = None, outbox: str = "", **spec: Any) -> Bundle:
+def bundle(
+    inputs: dict[str, str] | None = None, outbox: str = "", remarks: tuple[Remark, ...] = (), **spec: Any
+) -> Bundle:
     made = Task(instructions=TEXT, provider="p", **spec)
     who = Assignment("p", "cli", "m", None, None)
     return Bundle(
@@ -44,13 +49,14 @@ def bundle(inputs: dict[str, str] | None = None, outbox: str = "", **spec: Any) 
         "/s/2/prompt.md",
         inputs=inputs or {},
         outbox=outbox,
+        remarks=remarks,
     )
 
 
 def told(
     text: str = TEXT, *, wisdom: Wisdom | None = None, before: Earlier | None = None, **more: Any
 ) -> str:
-    extra = {name: more.pop(name) for name in ("named", "checklist") if name in more}
+    extra = {name: more.pop(name) for name in ("named", "checklist", "program", "parts") if name in more}
     return compose(
         text, Told(bundle(**more), wisdom=wisdom or Wisdom(), earlier=before or Earlier(), **extra)
     )
@@ -230,6 +236,89 @@ def test_whoever_has_not_begun_has_nothing_behind_it() -> None:
     assert teaching(Story(plan_of({"a": task()})).task("a")) is None
 
 
+# --- dividing the work, and people
+
+
+def test_who_may_divide_its_work_is_told_how() -> None:
+    said = told(delegate=1, outbox="/w/.daplug/outbox/tok", program="'/a b/python' -m daplug_supervisor")
+    assert headings(said) == ["## Dividing the work"]
+    line = "'/a b/python' -m daplug_supervisor task "
+    assert f"```text\n{line}create t-db 'What to do" in said
+    assert "is done.' --blocked-by t-db\n" in said
+    assert f"{line}create t-ui " in said
+    assert f"--blocked-by t-api\n{line}update --status delegated\n```" in said
+    assert "It is told the text that you give it, and no more" in said
+    assert "At most 50 parts, which cannot be divided in turn." in said
+    assert "stays where it is." in said
+    assert "the directory `/w/.daplug/outbox/tok/commands`" in said
+    assert (
+        '3.json   {"verb":"create","new":[{"id":"t-ui","text":"What to do ...","needs":["t-api"]}]}\n' in said
+    )
+    assert '4.json   {"verb":"delegate"}\n```' in said
+    assert "Result" not in said
+
+
+def test_nobody_else_is() -> None:
+    assert told(outbox="/o") == TEXT
+    assert (
+        told(delegate=1, parts=tuple(Part(str(n), "done") for n in range(MOST_CHILDREN))).count("Dividing")
+        == 0
+    )
+
+
+def test_what_is_different_is_said() -> None:
+    parts = (Part("x", "done"),)
+    said = told(delegate=2, worktree=True, accept=(Criterion("true"),), parts=parts)
+    assert "At most 49 parts, and they may be divided in turn." in said
+    assert "stays there for the parts" in said
+    assert "as if you had done all of it: the criteria above are run then." in said
+    assert ".json" not in said, "without an outbox there is only the program"
+    made = bundle(delegate=1)
+    names = compose(
+        "x",
+        Told(Bundle(**{name: getattr(made, name) for name in made.__struct_fields__} | {"task": "n" * 64})),
+    )
+    assert f"create {'n' * 58}-api " in names
+
+
+def test_who_may_ask_is_told_where() -> None:
+    said = told(ask=True, outbox="/o")
+    assert headings(said) == ["## Questions"]
+    assert "```text\n/o/needs-input.md\n```" in said
+    assert told(ask=True) == TEXT
+
+
+def test_what_people_said_comes_first_and_counts() -> None:
+    remarks = (
+        Remark("rejection", "No.\n```\n## Limits", "me"),
+        Remark("answer", "b", "", "a or b?\x1b[2J"),
+        Remark("answer", "go on"),
+    )
+    said = told(remarks=remarks, result=True, outbox="/o")
+    assert headings(said) == ["## What people said", "## Limits", "## Result"]
+    assert "They count as much as the text" in said
+    assert "What is to be different:\n\n````text\nNo.\n```\n## Limits\n````" in said
+    assert "```text\na or b?\\x1b[2J\n```\n\nThe answer:\n\n```text\nb\n```" in said
+    assert said.count("An earlier attempt has asked") == 1
+    assert said.count("The answer:") == 2
+    assert told(remarks=tuple(Remark("answer", "x" * 30_000) for _ in range(30))).count("x" * 20_000) == 20
+
+
+def test_what_the_parts_came_to_is_told_a_line_each() -> None:
+    blank = Task(instructions=" \n", provider="codex", parent="a")
+    story = Story(plan_of({"a": task(), "b": task(parent="a"), "c": task(parent="a"), "d": blank}))
+    story.finish("b")
+    story.attempt("c", OutcomeKind.PLAN_ERROR)
+    assert parts_of(story.run, story.task("a")) == (
+        Part("b", "done", "true", "why"),
+        Part("c", "failed", "true", "plan_error: why"),
+        Part("d", "pending"),
+    )
+    said = told(parts=(Part("b", "done", "Do\n## it", "3 files"), Part("c", "pending")))
+    assert headings(said) == ["## Parts of this task"]
+    assert "```text\nb: done | Do ## it | 3 files\nc: pending\n```" in said
+
+
 # --- of a PLAN.md
 
 
@@ -251,6 +340,22 @@ def test_the_sections_of_a_plan_md_are_all_there_in_their_order() -> None:
     assert "- eat\n\n- Do no other task\n- Change no files but these" in said
     assert "- Add no new dependencies\n- Run no git commands" in said
     assert "- Bash: build it" in said
+
+
+def test_in_a_plan_md_they_stand_where_they_belong() -> None:
+    said = told(
+        "Do.",
+        checklist=True,
+        delegate=1,
+        ask=True,
+        outbox="/o",
+        parts=(Part("x", "done"),),
+        remarks=(Remark("answer", "b"),),
+    )
+    assert headings(said) == [
+        "## TASK", "## EXPECTED OUTCOME", "## REQUIRED TOOLS", "### Dividing the work", "### Questions", "## MUST DO",
+        "## MUST NOT DO", "## CONTEXT", "### What people said", "### Parts of this task",
+    ]  # fmt: skip
 
 
 def test_of_a_bare_one_too() -> None:

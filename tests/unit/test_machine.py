@@ -25,19 +25,20 @@ SAMPLES = samples()
 PAIRS = [(status, event) for status in Status for event in SAMPLES.values()]
 
 TABLE = {
-    "pending": "attempt_started>running task_adopted>done task_skipped>skipped task_cancelled>cancelled",
+    "pending": "attempt_started>running task_adopted>done delegated>delegated task_skipped>skipped "
+    "task_cancelled>cancelled",
     "running": "attempt_spawned>running cancel_requested>running attempt_exited>verifying "
-    "delegated>delegated task_cancelled>cancelled "
+    "delegation_requested>running delegated>delegated task_cancelled>cancelled "
     "retry_scheduled>pending task_failed>failed task_stuck>stuck",
     "verifying": "cancel_requested>verifying verification_started>verifying verification_passed>landing "
-    "task_cancelled>cancelled retry_scheduled>pending task_failed>failed task_stuck>stuck",
+    "review_requested>reviewing task_cancelled>cancelled retry_scheduled>pending task_failed>failed task_stuck>stuck",
     "reviewing": "approved>landing rejected>pending task_cancelled>cancelled",
     "landing": "verification_started>landing step_done>landing landed>done task_cancelled>cancelled "
     "retry_scheduled>pending task_failed>failed task_stuck>stuck",
-    "delegated": "children_done>done task_cancelled>cancelled",
+    "delegated": "children_done>verifying task_reset>pending task_cancelled>cancelled",
     "done": "",
     "failed": "task_reset>pending",
-    "stuck": "task_reset>pending",
+    "stuck": "task_reset>pending task_answered>pending",
     "cancelled": "task_reset>pending",
     "skipped": "task_reset>pending",
 }
@@ -48,9 +49,10 @@ def story_at(status: Status) -> Story:
     story = Story(chain("a", "b"))
     if status is S.SKIPPED:
         story.record(ev.TaskSkipped("a"))
-    elif status in (S.VERIFYING, S.LANDING, S.DONE):
+    elif status in (S.VERIFYING, S.REVIEWING, S.LANDING, S.DONE):
         story.claim("a")
-        steps = {S.VERIFYING: 0, S.LANDING: 1, S.DONE: 2}[status]
+        story.record(*[ev.ReviewRequested("a")][: status is S.REVIEWING])
+        steps = {S.LANDING: 1, S.DONE: 2}.get(status, 0)
         story.record(*[ev.VerificationPassed("a"), ev.Landed("a")][:steps])
     elif status is not S.PENDING:
         story.start("a")
@@ -62,10 +64,6 @@ def story_at(status: Status) -> Story:
         }
         if status in ends:
             story.record(SAMPLES[ends[status]])
-    if status is S.REVIEWING:  # no event leads there yet
-        story.task("a").status = status
-        story.run.counts[S.RUNNING], story.run.counts[status] = 0, 1
-        story.pool().running = 0
     assert story.task("a").status is status
     return story
 
@@ -106,9 +104,10 @@ def test_every_task_event_appears_in_the_table() -> None:
     assert {kind for row in TRANSITIONS.values() for kind in row} == set(SAMPLES)
 
 
-def test_a_task_leaves_an_end_only_by_a_reset_and_never_leaves_done() -> None:
+def test_a_task_leaves_an_end_only_by_a_reset_or_an_answer_and_never_leaves_done() -> None:
     for status in ENDED:
-        assert set(TRANSITIONS[status]) == (set() if status is S.DONE else {ev.TaskReset})
+        answered = {ev.TaskAnswered} if status is S.STUCK else set[type[ev.TaskEvent]]()
+        assert set(TRANSITIONS[status]) == (set() if status is S.DONE else {ev.TaskReset, *answered})
 
 
 @pytest.mark.parametrize("status", [S.FAILED, S.STUCK, S.CANCELLED, S.PENDING, S.DELEGATED, S.REVIEWING])

@@ -188,3 +188,121 @@ def test_where_an_attempts_outbox_is(tmp_path: Path) -> None:
     assert bundles.outbox_of(str(tmp_path)) == ""
     os.mkfifo(tmp_path / bundles.OUTBOX)
     assert bundles.outbox_of(str(tmp_path)) == ""
+
+
+# --- commands
+
+
+@pytest.fixture
+def box(cwd: Path, state: Path) -> Path:
+    path = made(cwd, state)
+    outbox.furnish(str(path), b'{"run": "r"}')
+    return path
+
+
+def ids(box: Path, most: int = 10) -> list[str]:
+    return [one.id for one in outbox.asked(str(box), most)[0]]
+
+
+def test_an_outbox_with_commands_says_so(cwd: Path, state: Path, box: Path) -> None:
+    assert outbox.has_commands(str(box))
+    assert not outbox.has_commands(str(made(cwd, state, "other")))
+    assert (box / "about.json").read_text() == '{"run": "r"}'
+    assert [stat.S_IMODE((box / name).stat().st_mode) for name in ("commands", "answers", "about.json")] == [
+        0o700,
+        0o700,
+        0o600,
+    ]
+
+
+def test_commands_come_in_the_order_in_which_they_were_written(box: Path) -> None:
+    for at, name in enumerate(("10", "9", "b", "a"), 1):
+        (box / "commands" / f"{name}.json").write_text(name)
+        os.utime(box / "commands" / f"{name}.json", (at, at))
+    assert outbox.asked(str(box), 10) == (
+        [outbox.Asked(name, name.encode()) for name in ("10", "9", "b", "a")],
+        False,
+    )
+    assert ids(box, 2) == ["10", "9"], "no more than are wanted"
+    assert outbox.asked(str(box), 2)[1]
+
+
+def test_what_is_no_command_is_no_command(box: Path, tmp_path: Path) -> None:
+    commands = box / "commands"
+    (tmp_path / "secret").write_text("{}")
+    (commands / "link.json").symlink_to(tmp_path / "secret")
+    (commands / "dangling.json").symlink_to(tmp_path / "nothing")
+    os.mkfifo(commands / "pipe.json")
+    (commands / "folder.json").mkdir()
+    (commands / "huge.json").write_bytes(b"x" * (outbox.LARGEST_COMMAND + 1))
+    (commands / "fits.json").write_bytes(b"x" * outbox.LARGEST_COMMAND)
+    found = {one.id: one for one in outbox.asked(str(box), 10)[0]}
+    assert {name: one.flaw for name, one in found.items()} == {
+        "link": "not a regular file", "dangling": "not a regular file", "pipe": "not a regular file",
+        "folder": "not a regular file", "huge": "larger than 65536 bytes", "fits": "",
+    }  # fmt: skip
+    assert not any(one.data for name, one in found.items() if name != "fits")
+    for name in found:
+        outbox.answer(str(box), name, b"no")
+    assert (ids(box), (tmp_path / "secret").read_text()) == ([], "{}")
+
+
+@pytest.mark.parametrize(
+    "name", ["x.txt", "x", "a b.json", "-x.json", "x" * 65 + ".json", "é.json", os.fsdecode(b"\xff.json")]
+)
+def test_names_are_bounded_too(box: Path, name: str) -> None:
+    (box / "commands" / name).touch()
+    assert outbox.asked(str(box), 10) == ([], True)
+    (box / "commands" / name).rename(box / "commands" / ".hidden.json")
+    assert outbox.asked(str(box), 10) == ([], False), "those of files in the making"
+
+
+def test_of_thousands_some_are_looked_at(box: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "_MOST_LISTED", 5)
+    for number in range(20):
+        (box / "commands" / f"{number}.json").touch()
+    found, more = outbox.asked(str(box), 100)
+    assert (len(found), more) == (6, True)
+
+
+@pytest.mark.parametrize("what", ["link", "file", "folder"])
+def test_answers_are_put_where_they_belong_or_nowhere(box: Path, tmp_path: Path, what: str) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "x.json").write_text("whole")
+    place = box / "answers"
+    if what == "folder":
+        (place / "x.json").symlink_to(victim / "x.json")
+        outbox.answer(str(box), "x", b"yes")
+        assert (place / "x.json").read_bytes() == b"yes"
+        assert stat.S_IMODE((place / "x.json").lstat().st_mode) == 0o600
+        (place / "y.json").mkdir()
+        with pytest.raises(IsADirectoryError):
+            outbox.answer(str(box), "y", b"yes")
+        assert sorted(one.name for one in place.iterdir()) == ["x.json", "y.json"], (
+            "nothing half made is left"
+        )
+    else:
+        place.rmdir()
+        if what == "link":
+            place.symlink_to(victim)
+        else:
+            place.touch()
+        (box / "commands" / "x.json").touch()
+        with pytest.raises(OSError, match=r"."):
+            outbox.answer(str(box), "x", b"yes")
+        assert ids(box) == [], "it is taken away all the same"
+    assert [(one.name, one.read_text()) for one in victim.iterdir()] == [("x.json", "whole")]
+
+
+def test_commands_that_became_a_link_lead_nowhere(box: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "x.json").write_text("{}")
+    (box / "commands").rmdir()
+    (box / "commands").symlink_to(victim)
+    assert not outbox.has_commands(str(box))
+    with pytest.raises(NotADirectoryError):
+        outbox.asked(str(box), 10)
+    outbox.answer(str(box), "x", b"yes")
+    assert (victim / "x.json").exists()

@@ -14,6 +14,7 @@ from daplug_supervisor.core.results import (
 )
 
 NO_TRY = ["rate_limited", "quota", "outage", "auth", "configuration", "lost", "interrupted", "budget"]
+NO_TRY += ["needs_input", "delegated"]
 
 FOLLOWS: dict[Follow, list[str]] = {
     "verify": ["completed"],
@@ -32,8 +33,9 @@ FOLLOWS: dict[Follow, list[str]] = {
     ],
     "fix": ["verify_failed"],
     "other": ["stalled", "unverified"],
-    "stuck": ["blocked", "conflict"],
+    "stuck": ["blocked", "conflict", "needs_input"],
     "fail": ["plan_error"],
+    "delegate": ["delegated"],
 }
 
 
@@ -54,7 +56,7 @@ def test_each_kind_is_followed_as_the_design_says(follow: Follow, kinds: list[st
 
 @pytest.mark.parametrize(("kind", "rule"), RULES.items())
 def test_where_a_person_may_have_to_act_the_rule_says_how(kind: OutcomeKind, rule: Rule) -> None:
-    nobody = {"completed", "rate_limited", "quota", "outage", "interrupted"}
+    nobody = {"completed", "rate_limited", "quota", "outage", "interrupted", "delegated"}
     assert bool(rule.remedy) is (kind not in nobody)
 
 

@@ -17,7 +17,8 @@ from daplug_supervisor.cli.main import cli
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.plan import Commit, Origin, Plan, Provider, Task
 from daplug_supervisor.formats.substeps import SubStep, broken, done, is_one, substeps
-from daplug_supervisor.views.plan import check, check_text
+from daplug_supervisor.views.plan import check
+from daplug_supervisor.views.plan_text import check_text
 from daplug_supervisor.views.substeps import substep_lines
 
 DOCUMENTED = EXAMPLE.replace("[ ] TODO 3: Utils\n\n**Type**: verification (read-only)", "[ ] TODO 3: Utils")

@@ -51,6 +51,7 @@ KNOWN = {
     ),
     *(
         "p",
+        "blockquote",
         "strong",
         "span",
         "code",
@@ -152,12 +153,15 @@ def test_the_example_is_whole(tmp_path: Path) -> None:
         "Next steps that agents suggest", "Changed outside their worktrees meanwhile, as daplug saw it",
         "Hooks that failed", "Uncommitted work in worktrees", "daplug-supervise task retry auth-mfa",
         "daplug/run/web-shop-1", "It calls passed: tests pass.", "READY_WITH_NOTES",
+        "daplug-supervise task approve api-docs", "Its agent asks:", "AA: contrast 4.5, as now", "delegated (2/3)",
+        "Said by people", "Restoring has to be tried in CI", "Divided and edited",
     ):  # fmt: skip
         assert words in found.text, words
-    assert sum(name.startswith("t") for name in found.ids) == 40
+    assert sum(name.startswith("t") for name in found.ids) == 43
     assert len(set(found.ids)) == len(found.ids)
     assert found.tags["svg"] == 3
-    assert found.classes["node"] == 40
+    assert found.classes["node"] == 43
+    assert found.classes["part-of"] == 3
     assert found.classes["bar"] == made.attempts.total
     write(tmp_path / "deep" / "report.html")
     assert (tmp_path / "deep" / "report.html").read_text() == page(run, made, now), "the same each time"
@@ -168,9 +172,15 @@ def test_the_example_in_text_fits_and_says_the_same() -> None:
     text = report_text(made)
     assert max(map(len, text.splitlines())) <= 100
     order = [
+        "Waits for your review",
+        "Asked by agents",
         "Failures",
+        "Delegated, and waits for a person",
         "Claimed by agents, and not so",
         "Flags",
+        "Said by people",
+        "Divided among parts",
+        "Edited while it ran",
         "Landed",
         "Learnings",
         "What recurs",
@@ -180,7 +190,7 @@ def test_the_example_in_text_fits_and_says_the_same() -> None:
     lines = text.splitlines()
     assert [lines.index(name) for name in order] == sorted(lines.index(name) for name in order)
     assert "  auth-mfa #1, #2 and #3 (claude) claims success; found: 1 of 3 criteria failed:" in text
-    assert "criteria               103 of 108 verified" in text
+    assert "criteria               102 of 117 verified" in text
     assert "fix rounds             10 rounds in 6 tasks" in text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from build import BOOM, T0, plan, result
+from msgspec.structs import replace
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.views.log import log_line, log_text
@@ -51,6 +52,19 @@ SAID: list[tuple[ev.Event, str, str, str]] = [
         "The plan was changed: task a: added; task b: removed.",
     ),
     (ev.TaskAdded("a", PLAN.tasks["a"]), "info", "supervisor", "Task a was added."),
+    (
+        ev.TaskAdded("a", replace(PLAN.tasks["a"], parent="b")),
+        "info",
+        "supervisor",
+        "Task a was added as a part of b.",
+    ),
+    (
+        ev.TaskChanged("a", PLAN.tasks["a"], "priority 0 -> 5"),
+        "info",
+        "supervisor",
+        "Task a was changed: priority 0 -> 5.",
+    ),
+    (ev.TaskRemoved("a", "not wanted"), "warning", "supervisor", "Task a was removed: not wanted."),
     (ev.RunStarted(), "info", "supervisor", "The run was started."),
     (ev.RunStarted(("a",), 2), "info", "supervisor", "The run was started, only a, at most 2 tasks at once."),
     (
@@ -147,9 +161,41 @@ SAID: list[tuple[ev.Event, str, str, str]] = [
     (ev.TaskSkipped("a", "later"), "info", "supervisor", "Skipped, dependents go on without it: later."),
     (ev.TaskReset("a"), "info", "supervisor", "Begins again with its tries counted anew."),
     (ev.TaskAdopted("a", "ticked"), "info", "supervisor", "Was done already: ticked."),
-    (ev.Delegated("a"), "info", "supervisor", "Delegated: waits for its children."),
-    (ev.ChildrenDone("a"), "info", "supervisor", "All its children are done."),
+    (
+        ev.DelegationRequested("a"),
+        "info",
+        "supervisor",
+        "Hands its work to its children: its agent is ended.",
+    ),
+    (ev.Delegated("a"), "info", "supervisor", "Delegated: waits for its children, and needs no slot."),
+    (
+        ev.Delegated("a", OK, "refs/daplug/kept/a"),
+        "info",
+        "supervisor",
+        "Delegated: waits for its children, and needs no slot; its unfinished work is kept under refs/daplug/kept/a.",
+    ),
+    (
+        ev.ChildrenDone("a", 2, "t", "codex", OK),
+        "info",
+        "supervisor",
+        "All its children are done: what they came to is looked at.",
+    ),
+    (ev.ReviewRequested("a"), "warning", "supervisor", "Verified; waits for a person to review it."),
     (ev.Approved("a", "me"), "info", "supervisor", "Approved by me."),
+    (ev.Approved("a", remark="well done"), "info", "supervisor", "Approved: well done."),
+    (ev.TaskAnswered("a", "the second", "me"), "info", "supervisor", "Answered by me: the second."),
+    (
+        ev.Notified("over_budget", "r1", ""),
+        "info",
+        "supervisor",
+        "A person was told of r1 (over budget).",
+    ),
+    (
+        ev.Notified("needs_person", "a#2", "exit code 1"),
+        "warning",
+        "supervisor",
+        "A person was told of a#2 (needs person), but that did not work: exit code 1.",
+    ),
     (ev.Rejected("a", "no tests", "me"), "warning", "supervisor", "Rejected by me: no tests."),
 ]
 

@@ -27,7 +27,7 @@ def test_every_status_has_a_row() -> None:
 def test_the_diagram_has_every_transition() -> None:
     lines = [line.strip() for line in transitions_mermaid().splitlines()]
     assert lines[:2] == ["stateDiagram-v2", "[*] --> pending"]
-    assert "running --> running: attempt_spawned, cancel_requested" in lines
+    assert "running --> running: attempt_spawned, cancel_requested, delegation_requested" in lines
     assert "done --> [*]" in lines
     drawn = sum(line.count(",") + 1 for line in lines[2:] if ": " in line)
     assert drawn == sum(map(len, TRANSITIONS.values()))

@@ -7,7 +7,8 @@ import json
 import msgspec
 from build import Plan, Provider, plan, task
 
-from daplug_supervisor.views.plan import check, check_text
+from daplug_supervisor.views.plan import check
+from daplug_supervisor.views.plan_text import check_text
 
 
 def document() -> Plan:
@@ -78,7 +79,8 @@ def test_text() -> None:
         "  widest stage   2 tasks\n"
         "  longest chain  design > backend > tests > audit > docs, 1h 00m\n"
         "  all estimates  1h 10m\n"
-        "  bottlenecks    design\n"
+        "  time           60-70 minutes, at most 1 at once\n"
+        "  most needed    design\n"
         "  owners         ann 2, bob 1\n"
         "\n"
         "Stages (not barriers: a task starts when its own needs are met)\n"
@@ -87,6 +89,13 @@ def test_text() -> None:
         "   3  tests\n"
         "   4  audit\n"
         "   5  docs\n"
+        "\n"
+        "Bottlenecks\n"
+        "  stage 1: all 5 other tasks wait for design\n"
+        "  stage 3: tests must wait for backend and frontend, and all 2 tasks after it wait for\n"
+        "  tests\n"
+        "  stage 4: audit must wait for tests, and the task after it waits for audit\n"
+        "  provider codex: 1 place for up to 2 tasks at once\n"
         "\n"
         "Providers\n"
         "  provider  worker    model  tasks  most at once                 fallback\n"

@@ -88,6 +88,8 @@ def test_data() -> None:
         "cancelled": 1,
         "skipped": 1,
         "blocked": 2,
+        "reviewing": 0,
+        "delegated": 0,
         "in_progress": 0,
         "not_started": 0,
     }
@@ -135,18 +137,19 @@ def test_metrics_only() -> None:
 
 
 def test_of_a_run_that_goes_on() -> None:
-    world = World(plan({"a": (), "b": (), "c": ("b",), "d": ()})).begin("a").tick(5)
-    world.say(ev.AttemptExited("a", result())).begin("b").say(ev.Delegated("b")).tick(5)
+    world = World(plan({"a": (), "b": (), "c": ("b",), "d": task(parent="b")})).begin("a").tick(5)
+    world.say(ev.AttemptExited("a", result())).begin("b").tick(5)
+    world.say(ev.Delegated("b", result("delegated")))
     found = report(world.run, world.at)
     assert (found.state, found.ended_at, found.durations.wall) == ("running", None, 10.0)
-    assert found.attempts == Attempts(2, 2, 0, {})
-    assert (found.counts["in_progress"], found.counts["not_started"]) == (2, 2)
+    assert found.attempts == Attempts(2, 1, 0, {"delegated": 1})
+    assert [found.counts[word] for word in ("in_progress", "delegated", "not_started")] == [1, 1, 2]
     assert found.first_attempt_success_rate is None
     assert found.next == ()
     text = report_text(found)
     assert "not ended, 10s in all" in text
     assert "  done at first attempt  no task was done by an attempt" in text
-    assert "  attempts               2, 0 wasted\n" in text
+    assert "  attempts               2, 0 wasted (1 delegated)\n" in text
     left = report(world.run, world.at, live=False)
     assert (left.state, left.next) == ("interrupted", ("daplug-supervise resume",))
 

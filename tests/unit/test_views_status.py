@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 
 import msgspec
-from build import T0, Plan, Provider, World, plan, result, task, used
+from build import T0, Plan, Provider, Task, World, plan, result, task, used
 
 from daplug_supervisor.core import events as ev
-from daplug_supervisor.core.machine import Status
 from daplug_supervisor.core.plan import Budget
 from daplug_supervisor.core.results import Usage
 from daplug_supervisor.views.rows import HaltRow
@@ -170,12 +169,12 @@ def test_between_decisions() -> None:
 
 
 def test_waiting_says_for_what() -> None:
-    world = World(plan({"a": (), "b": (), "c": (), "d": task(provider="opencode")}, TWO_PROVIDERS))
+    tasks: dict[str, Task | tuple[str, ...]] = {"a": (), "b": (), "c": ()}
+    tasks |= {"d": task(provider="opencode"), "e": task(parent="b")}
+    world = World(plan(tasks, TWO_PROVIDERS))
     world.retried("a", wait=24).begin("b").say(ev.Delegated("b")).begin("c").say(
-        ev.AttemptExited("c", result())
+        ev.AttemptExited("c", result()), ev.ReviewRequested("c")
     )
-    world.run.tasks["c"].status = Status.REVIEWING  # no event leads there yet
-    world.run.counts[Status.VERIFYING], world.run.counts[Status.REVIEWING] = 0, 1
     world.say(ev.ProviderRested("codex", world.at + 60, "429"), ev.ProviderStopped("opencode", "no login"))
     found = view(world)
     assert found.sentence == (
@@ -186,7 +185,7 @@ def test_waiting_says_for_what() -> None:
     )
     assert found.next == ("daplug-supervise provider resume opencode",)
     assert [row.task for row in found.attention] == ["c"]
-    assert status_line(found).endswith("4 waiting (1 ready, 1 backing off, 1 reviewing, 1 delegated)")
+    assert status_line(found).endswith("5 waiting (2 ready, 1 backing off, 1 reviewing, 1 delegated)")
 
 
 TWO_PROVIDERS = {"codex": Provider(), "opencode": Provider()}

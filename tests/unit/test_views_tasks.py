@@ -31,8 +31,9 @@ def test_rows() -> None:
     w = world()
     rows = {row.task: row for row in tasks(w.run, w.at, True)}
     assert list(rows) == list(w.run.tasks)
-    assert (rows["api"].state, rows["api"].waits_for, rows["api"].blocked_by) == ("blocked", ("lint",), None)
-    assert (rows["docs"].waits_for, rows["docs"].blocked_by) == (("api", "bench")[::-1], "bench")
+    assert (rows["api"].state, rows["api"].waits_for, rows["api"].held_by) == ("blocked", ("lint",), None)
+    assert rows["api"].blocked_by == ("db", "lint")
+    assert (rows["docs"].waits_for, rows["docs"].held_by) == (("api", "bench")[::-1], "bench")
     assert (rows["lint"].state, rows["lint"].tries, rows["lint"].max_tries) == ("backing_off", 1, 3)
     assert (rows["bench"].status, rows["bench"].attempt, rows["bench"].reason) == (
         "failed",

@@ -1,0 +1,133 @@
+"""Where the work of parts comes home, and how that is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core_making import Story, plan_of, result, task
+from msgspec.structs import replace
+
+from daplug_supervisor.core import events as ev
+from daplug_supervisor.core.claims import Claim, claim_of, kept, lacking
+from daplug_supervisor.core.delegation import children_done, landing_on, parts_of, progress
+from daplug_supervisor.core.model import Run
+from daplug_supervisor.core.results import OutcomeKind
+from daplug_supervisor.supervisor.cleaning import over
+from daplug_supervisor.supervisor.landing import message
+from daplug_supervisor.views.landed import homes_of, landing
+from daplug_supervisor.views.overlap import overlaps
+from daplug_supervisor.views.work import WorktreeRow, work_left, worktree_words
+from daplug_supervisor.workspace.changes import Work
+
+RUNS = "daplug/run/r1"
+
+
+def family(**middle: Any) -> Story:
+    """`a` waits for `b`, which waits for `c` and `d`; `e` is nobody's part."""
+    tasks = {
+        "a": task(worktree=True, title="whole"),
+        "b": task(worktree=True, parent="a", **middle),
+        "c": task(worktree=True, parent="b", title="third"),
+        "d": task(worktree=True, parent="b"),
+        "e": task(worktree=True),
+    }
+    story = Story(plan_of(tasks))
+    story.record(ev.Delegated("a"), ev.Delegated("b"))
+    return story
+
+
+def done(story: Story, name: str, branch: str, *files: str, commit: str = "x") -> None:
+    story.start(name)
+    story.record(
+        ev.AttemptExited(name, result()), ev.VerificationPassed(name), ev.StepDone(name, "merge", branch),
+        ev.Landed(name, commit, files),
+    )  # fmt: skip
+
+
+def test_work_comes_home_on_the_branch_of_the_nearest_that_waits() -> None:
+    story = family()
+    assert landing_on(story.run, "c") == ("a", "b")
+    assert landing_on(story.run, "e") == ()
+    story.record(ev.TaskReset("b"))
+    assert landing_on(story.run, "c") == ("a",)
+    story.record(ev.TaskCancelled("a"))
+    assert landing_on(story.run, "c") == ()
+    assert landing_on(family(land=False).run, "d") == ("a",)
+    assert parts_of(story.run, "a") == ["b", "c", "d"]
+
+
+def whole() -> Run:
+    story = family()
+    done(story, "c", "daplug/r1-b", "one", "both", commit="c")
+    done(story, "d", "daplug/r1-b", "both", commit="d")
+    for name, branch in (("b", "daplug/r1-a"), ("a", RUNS)):
+        story.record(ev.ChildrenDone(name, 1, f"{name}-1", "codex", result()), ev.VerificationPassed(name))
+        story.record(ev.StepDone(name, "merge", branch), ev.Landed(name, name, ("both", "one")))
+    done(story, "e", RUNS, "one", commit="e")
+    return story.run
+
+
+def test_the_commit_of_a_whole_names_its_parts_when_all_are_done() -> None:
+    run = whole()
+    assert message(run, run.tasks["a"]) == "a: whole\n\nOf 3 parts:\n- b\n- c: third\n- d"
+    assert message(run, run.tasks["e"]) == "e: e"
+    open_ = family().run
+    assert message(open_, open_.tasks["b"]) == "b: b"
+
+
+def test_only_what_is_on_the_branch_of_the_run_is_counted_there() -> None:
+    found = landing(whole())
+    assert (found.branch, found.commits) == (RUNS, 2)
+    assert [row.task for row in homes_of(found)] == ["a", "e"]
+    assert len(found.tasks) == 5
+    story = family()
+    done(story, "c", "daplug/r1-b")
+    found = landing(story.run)
+    assert (found.branch, found.commits, found.review, homes_of(found)) == ("", 0, (), [])
+
+
+def test_what_parts_have_changed_is_not_told_of_their_parents_as_well() -> None:
+    run = whole()
+    assert {row.tasks: row.files for row in overlaps(run)} == {("c", "d"): ("both",), ("c", "e"): ("one",)}
+    works = {
+        name: Work("", f"daplug/r1-{name}", 2, files, ()) for name, files in
+        {"a": ("one", "both", "own"), "c": ("one", "both"), "e": ("own",)}.items()
+    }  # fmt: skip
+    left = work_left(run, works)
+    assert [row.tasks for row in left.overlaps] == [("a", "e")]
+    assert worktree_words(left.worktrees[0]) == "freed, branch daplug/r1-a, 2 commits"
+    assert isinstance(left.worktrees[0], WorktreeRow)
+
+
+def test_whose_branch_is_still_waited_for_is_known_from_the_journal() -> None:
+    story = family()
+    assert over(story.entries).waiting == {"a", "b"}
+    story.record(ev.TaskReset("b"), ev.Delegated("b"), ev.TaskRemoved("b"))
+    assert over(story.entries).waiting == {"a"}
+    story.record(ev.TaskCancelled("a"))
+    assert over(story.entries).waiting == set()
+
+
+def test_a_whole_hands_on_what_its_parts_do_and_what_none_does_is_missed() -> None:
+    """Of the same name it is what the last one says; what was skipped says nothing."""
+    tasks = {
+        "a": task(outputs=("x", "y", "z")),
+        **{name: task(parent="a") for name in ("b", "c", "d")},
+        "e": task(),
+        "f": task(parent="e"),
+    }
+    story = Story(plan_of(tasks))
+    story.record(ev.Delegated("a"), ev.Delegated("e"), ev.TaskSkipped("d"))
+    for name, outputs in (("b", {"x": 1, "y": 1}), ("c", {"x": 2}), ("f", {"x": 3})):
+        story.start(name)
+        claimed = result(OutcomeKind.COMPLETED)
+        claimed = replace(claimed, outcome=replace(claimed.outcome, claim=kept(Claim(outputs=outputs))))
+        story.record(ev.AttemptExited(name, claimed), ev.VerificationPassed(name), ev.Landed(name))
+    found = children_done(story.run, story.task("a"), "token")
+    assert (found.number, found.result.outcome.detail) == (1, "its 3 children are done")
+    claim = claim_of(found.result.outcome.claim)
+    assert claim.outputs == {"x": 2, "y": 1}
+    assert lacking(claim, ("x", "y", "z")) == ("z",)
+    alone = children_done(story.run, story.task("e"), "token").result.outcome
+    assert (alone.detail, alone.claim) == ("its child is done", None)
+    assert progress(story.task("a")) == (3, 3)
