@@ -37,6 +37,7 @@ from daplug_supervisor.views import (
     checklist_report,
     claims,
     daplug,
+    estimate,
     evaluation,
     failures,
     family,
@@ -46,6 +47,10 @@ from daplug_supervisor.views import (
     log,
     machine,
     metrics,
+    orchestration,
+    orchestration_events,
+    orchestration_handoffs,
+    orchestration_state,
     proven,
     providers,
     report,
@@ -74,6 +79,8 @@ JSON_OF: dict[str, list[type[Struct]]] = {
         plan_views.Check,
         plan_views.ProviderPlan,
         plan_views.TaskPlan,
+        estimate.Estimate,
+        estimate.Complexity,
         substeps.SubStep,
     ],
     "status": [
@@ -129,7 +136,26 @@ JSON_OF: dict[str, list[type[Struct]]] = {
     "report --metrics-only": [metrics.Metrics],
     "events (one object a line)": [log.LogLine],
     "task list (a list)": [tasks.TaskRow],
-    "task show": [tasks.TaskDetail, tasks.AttemptRow, proven.CriterionRow],
+    "task show": [
+        tasks.TaskDetail,
+        tasks.AttemptRow,
+        proven.CriterionRow,
+        orchestration_state.SubtaskHealth,
+    ],
+    "orchestrations.json, and the files of each orchestration": [
+        orchestration_state.Orchestrations,
+        orchestration_state.Current,
+        orchestration.Orchestration,
+        orchestration.Subtask,
+        orchestration.ResourceEstimate,
+        orchestration.Progress,
+        orchestration.Retried,
+        orchestration.Blocked,
+        orchestration.Completion,
+        orchestration_handoffs.Handoff,
+        orchestration_handoffs.Context,
+        orchestration_events.Line,
+    ],
     "task why": [why.Why],
     "task attach": [attach.Attached],
     "check --notify (a list)": [notify_trial.Tried],
@@ -356,7 +382,8 @@ def json_forms() -> str:
     for command, classes in JSON_OF.items():
         parts.append(f"## {command}")
         for cls in classes:
-            lines = [(f"`{name}`", in_json(annotation(cls, name))) for name in cls.__struct_fields__]
+            names = zip(cls.__struct_fields__, cls.__struct_encode_fields__, strict=True)
+            lines = [(f"`{told}`", in_json(annotation(cls, name))) for name, told in names]
             text = [f"### {cls.__name__}", summary(cls), rest(cls), table(("field", "value"), lines)]
             parts.append("\n\n".join(filter(None, text)))
     return "\n\n".join(parts)

@@ -225,7 +225,7 @@ def waited_for(run: Run, specs: Mapping[str, Task]) -> dict[str, tuple[str, ...]
     """
     parts: dict[str, list[str]] = {}
     for name, spec in specs.items():
-        if spec.parent is not None and name not in run.tasks:
+        if spec.parent is not None and (name not in run.tasks or run.spec(name).parent != spec.parent):
             parts.setdefault(spec.parent, []).append(name)
     found: dict[str, tuple[str, ...]] = {}
     left = list(specs)

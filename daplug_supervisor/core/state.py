@@ -84,9 +84,7 @@ def _apply_to_task(run: Run, event: ev.TaskEvent, at: float) -> None:
         raise IllegalTransitionError(
             f"run {run.id!r} has no provider {provider!r}: {event.kind} cannot follow"
         )
-    note = _NOTES.get(type(event))
-    if note is not None:
-        note(run, task, event, at)
+    _NOTES[type(event)](run, task, event, at)
     if old is new:
         return
     task.status, task.changed_at = new, at

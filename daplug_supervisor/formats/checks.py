@@ -187,12 +187,7 @@ def _order(plan: Plan) -> Iterator[Finding]:
     """What is wrong with who waits for whom: cycles, or more stages than are allowed."""
     found = list(_cycles(plan))
     yield from found
-    known = all(other in plan.tasks for task in plan.tasks.values() for other in task.needs)
-    if (
-        found
-        or not known
-        or not all((task.parent or name) in plan.tasks for name, task in plan.tasks.items())
-    ):
+    if found or not all(_in_order(plan, name, task) for name, task in plan.tasks.items()):
         return
     for parent, count in too_many(plan):
         if parent:
@@ -204,6 +199,12 @@ def _order(plan: Plan) -> Iterator[Finding]:
         message = f"stage {most + 1} of {count}: with stages: barrier at most {most} are allowed"
         because = (("tasks", late, "needs"), ("stages",))
         yield Finding(("tasks", late), message, "split the plan, or write stages: dag", because=because)
+
+
+def _in_order(plan: Plan, name: str, task: Task) -> bool:
+    """Whether a task waits only for others that there are."""
+    before = task.needs if task.parent is None else (*task.needs, task.parent)
+    return name not in before and all(other in plan.tasks for other in before)
 
 
 def _env(path: FieldPath, env: dict[str, str]) -> Iterator[Finding]:

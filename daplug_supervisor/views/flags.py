@@ -51,9 +51,9 @@ def flags(
 
 
 def ending(task: TaskState) -> str:
-    """How the last attempt ended, if that was not in good order; else ''."""
+    """How the last attempt ended, if that was not in good order; else ''. One that delegates is ended by us."""
     last = task.last
-    if last is None:
+    if last is None or last.outcome.kind is OutcomeKind.DELEGATED:
         return ""
     if last.exit.stopped:
         return _STOPPED[last.exit.stopped]

@@ -58,12 +58,11 @@ def screen(
     foot = [_foot(look, width)] if height > _LEAST_PART else []
     room = height - len(foot)
     top = top[: max(1, min(len(top), room // 3))]
-    body = _panel(shown, look, width, output) if look.panel else None
-    if body is None:
-        body = _body(shown, look, width, room - len(top), rows)
+    if look.panel:
+        body = _panel(shown, look, width, room - len(top), output)
     else:
-        body = body[-(room - len(top)) :] if look.panel == "output" else body[: room - len(top)]
-    lines = [*top, *body][:room]
+        body = _body(shown, look, width, room - len(top), rows)
+    lines = [fit(line, width) for line in (*top, *body)][:room]
     return [*lines, *[EMPTY] * (room - len(lines)), *foot]
 
 
@@ -132,29 +131,30 @@ def _people(shown: Shown, width: int, room: int) -> list[Line]:
     return [fit(line, width) for line in lines]
 
 
-def _panel(shown: Shown, look: Look, width: int, output: Sequence[str]) -> list[Line]:
+def _panel(shown: Shown, look: Look, width: int, room: int, output: Sequence[str]) -> list[Line]:
+    title, what, lines = _paper(shown, look, width, output)
+    fits = max(0, room - 1)
+    seen = lines[max(0, len(lines) - fits) :] if look.panel == "output" else lines[:fits]
+    return [heading(title, what, width), *(fit((piece(line),), width) for line in seen)]
+
+
+def _paper(shown: Shown, look: Look, width: int, output: Sequence[str]) -> tuple[str, str, Sequence[str]]:
+    """What is read in place of the rest: its title, what it is about, and its lines."""
     if look.panel == "help":
-        return [
-            heading("help", "", width),
-            *((piece(part),) for line in _HELP.splitlines() for part in _wrapped(line, width)),
-        ]
+        return "help", "", [part for line in _HELP.splitlines() for part in _wrapped(line, width)]
     task = look.chosen
     if task not in shown.run.tasks:
-        which = "several tasks: Esc, then space opens them" if task.startswith("+") else f"{task} is gone"
-        return [heading(look.panel, "", width), fit((piece(f" {which}", QUIET),), width)]
+        several = task.startswith("+")
+        return look.panel, "", ["several tasks: Esc, then space opens them" if several else f"{task} is gone"]
     if look.panel == "why":
         found = why(
             shown.run, task, shown.now, live=shown.live, stop_file=shown.stop_file, suspects=shown.suspects
         )
-        lines = [*_wrapped(found.sentence, width), "", *(f"  {line}" for line in found.next)]
-        return [heading("why", task, width), *(fit((piece(line),), width) for line in lines)]
+        return "why", task, [*_wrapped(found.sentence, width), "", *(f"  {line}" for line in found.next)]
     attempt = shown.run.tasks[task].attempt
     which = f"{task}#{attempt.number}" if attempt else task
     nothing = "nothing was printed yet" if attempt else "it has not been started"
-    return [
-        heading("last output", which, width),
-        *(fit((piece(line),), width) for line in output or (nothing,)),
-    ]
+    return "last output", which, output or [nothing]
 
 
 def _wrapped(text: str, width: int) -> list[str]:

@@ -31,6 +31,7 @@ from daplug_supervisor.views.live_lines import (
 from daplug_supervisor.views.text import command, when
 from daplug_supervisor.views.usage import budget_row, budget_words, money
 from daplug_supervisor.views.waits import pool_state, pool_words
+from daplug_supervisor.views.why import go_on
 
 _STATES = {"running": WORK, "finished": GOOD, "waiting": QUIET}
 _BAR = 24
@@ -134,7 +135,8 @@ def tokens(count: int) -> str:
 def _halts(shown: Shown, state: str) -> list[str]:
     run = shown.run
     if state == "finished":
-        return [f"Nothing more happens by itself. {command('report')} says what was done."]
+        decide = [f"Decide what needs a person, then type {go_on(run)}"] if shown.digest.person else []
+        return [f"Nothing more happens by itself. {command('report')} says what was done.", *decide]
     if run.halt is not None:
         by, at = run.halt.by.replace("_", " "), when(run.halt.requested_at, shown.now)
         return [f"Halted by {by} {at}: {run.halt.reason}"]

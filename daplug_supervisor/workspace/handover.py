@@ -236,7 +236,12 @@ def _put_aside(place: Place, admin: str, head: str) -> None:
     """
     if head:
         git.inside(admin, "update-ref", "--no-deref", "HEAD", head)
-    os.rename(place.path, next(path for path in _asides(place) if not os.path.lexists(path)))  # noqa: PTH104
+    aside = next((path for path in _asides(place) if not os.path.lexists(path)), "")
+    if not aside:
+        raise git.ConflictError(
+            f"{place.path} was moved aside too often: remove some of its {_asides(place)[0]} and on"
+        )
+    os.rename(place.path, aside)  # noqa: PTH104
 
 
 def _asides(place: Place) -> list[str]:

@@ -29,7 +29,7 @@ from typing import Any, NamedTuple, Self
 
 from answers import APIS, Api, Body, Part
 from refusals import EPOCH, refusal
-from replies import LINE, Call, Turn, Work, call, file_of, folder_of, last_word, placed
+from replies import LINE, Call, Turn, Work, call, done_by, file_of, folder_of, last_word
 
 _LOOK = 0.05
 
@@ -51,12 +51,14 @@ class Model:
         asked: the requests that were answered, or that never will be.
         held: the keys that wait for an answer.
         begun: by file, what each conversation about it began with.
+        latest: by file, the latest request about it.
     """
 
     def __init__(self, scenario: str = "tool", port: int = 0) -> None:
         self.asked: list[Asked] = []
         self.held: set[str] = set()
         self.begun: dict[str, list[str]] = {}
+        self.latest: dict[str, str] = {}
         self._turns: dict[str, list[Turn]] = {}
         self._default = scenario
         self._scenarios: dict[str, str] = {}
@@ -202,6 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
         if over or (base == "quota" and EPOCH < int(number) <= time.time()):
             base = "tool"
         file = file_of(raw)
+        model.latest[file] = raw
         wanted = base in ("tool", "sleep") and bool(file)
         made = self._call(api, body, raw, sleep=base == "sleep") if wanted else None
         model.asked.append(Asked(time.time(), key, file, base, made is not None))
@@ -229,7 +232,7 @@ class _Handler(BaseHTTPRequestHandler):
         if turn is None:
             return None if answered else call(tools, work, sleep=sleep)
         left = list(turn.items())[answered:]
-        return call(tools, placed(left[0][0], left[0][1], work.folder, raw)) if left else None
+        return call(tools, done_by(*left[0], work.folder, raw)) if left else None
 
     def _hang(self) -> None:
         while self._there():

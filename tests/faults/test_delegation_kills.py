@@ -54,7 +54,7 @@ def test_killed_anywhere_it_ends_the_same(place: Place, proof: Proof) -> None:
     """A parent, two parts, one of which has a part itself: each in its order, once, and one commit comes home."""
     number, survived = 0, False
     while not survived:
-        number += proof.pick(97, 1)
+        number += proof.pick(290, 3)
         place.emptied()
         git(place.target, "init", "-q", "-b", "main")
         commit(place.target, "f", "one\n")
@@ -62,7 +62,7 @@ def test_killed_anywhere_it_ends_the_same(place: Place, proof: Proof) -> None:
         survived = lives == 1
         proof.count("kills", not survived)
         check(place, number)
-    assert number > proof.pick(97, 150)
+    assert number > 250
 
 
 def check(place: Place, number: int) -> None:
@@ -244,6 +244,8 @@ async def driven(target: Path) -> None:
         "two": [NewTask("deep", third, command=True, parent="two")],
     }  # fmt: skip
     async with Supervisor(target / ".daplug", inbox=False) as supervisor:
+        if any(mark.finished for mark in supervisor.marks):
+            return  # killed when all was done
         run = await supervisor.submit(plan, target=target)
         with anyio.fail_after(60):
             while run.state.finished_at is None:

@@ -29,7 +29,7 @@ from daplug_supervisor.cli import options
 from daplug_supervisor.cli.run import run as run_command
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.health import Rules
-from daplug_supervisor.core.plan import Plan, Provider, Retry
+from daplug_supervisor.core.plan import Criterion, Plan, Provider, Retry
 from daplug_supervisor.formats import load_plan
 from daplug_supervisor.views.orchestration_course import Course
 from daplug_supervisor.views.orchestration_events import follow, new_course
@@ -393,3 +393,16 @@ async def test_a_finished_run_that_was_forgotten_and_goes_on_is_told_once(place:
     assert lines(place) == expected(place)
     counts = state(place)
     assert (counts["completed_orchestrations"], counts["failed_orchestrations"]) == (18, 0)
+
+
+def test_what_does_not_pass_keeps_the_next_stage_back(place: Place) -> None:
+    """D28: a gate between stages; `c` needs only what is done, and is not handed over either."""
+    tasks = {
+        "a": sh(MARKING, accept=(Criterion("false"),), retry=Retry(attempts=1)),
+        "b": sh(MARKING),
+        "c": sh(MARKING, "b"),
+    }
+    assert place.run("run", place.write(plan_of(tasks, stages="barrier"))).code == 1
+    assert place.statuses() == {"a": "failed", "b": "done", "c": "pending"}
+    assert list(handoffs(place)) == ["a", "b"]
+    assert record(place)["progress"]["current_stage"] == 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from core_making import Story, result
 from core_orders import MOST, random_command
@@ -93,7 +93,7 @@ class Drive(Story):
         only = tuple(some) if self.chance(4) else ()
         self.record(ev.RunStarted(only, self.random.choice([None, None, 1, 2])))
 
-    def to_the_end(self) -> None:
+    def to_the_end(self) -> Self:
         """Go on until the run has finished or halted for good."""
         enough = WILD + 20 * (len(self.run.tasks) + 10)
         while self.step():
@@ -101,6 +101,7 @@ class Drive(Story):
             assert self.steps < enough, "the run does not come to an end"
             self.now += self.random.choice([0.0, 0.5, 7.0])
         assert self.run.active == 0
+        return self
 
     def step(self) -> bool:
         if self.chance(6):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from core_making import Story, plan_of, result, task
 from msgspec.structs import replace
 
 from daplug_supervisor.core import events as ev
+from daplug_supervisor.core.commands import Command, events_of
 from daplug_supervisor.core.decide import Start
+from daplug_supervisor.core.new_tasks import NewTask
 from daplug_supervisor.core.plan import Plan, Provider, Retry
 from daplug_supervisor.core.results import OutcomeKind
 
@@ -97,7 +100,7 @@ def turn(story: Story, number: int, active: list[str]) -> None:
     story.now += 1.0
 
 
-def counted(work: Callable[[], None]) -> int:
+def counted(work: Callable[[], object]) -> int:
     """The bytecodes that run in `work`."""
     total = 0
 
@@ -153,3 +156,45 @@ def test_many_waits_that_are_over_at_once_are_looked_at_once() -> None:
     active: list[str] = []
     first, second = (counted(lambda: turn(story, 0, active)) for _ in range(2))
     assert first > 10 * second
+
+
+# --- plans that grow while they run -------------------------------------------------------------------------
+
+
+def grown(plan: Plan, stages: Literal["dag", "barrier"]) -> int:
+    """What it takes to take a family of tasks in, one by one, and to change one of them."""
+    story = Story(replace(plan, stages=stages))
+    changes: list[ev.Event] = [ev.TaskAdded("n0", task("t5"))]
+    changes += [ev.TaskAdded(f"n{number}", task(f"n{number - 1}", parent="t7")) for number in range(1, 9)]
+    changes.append(ev.TaskChanged("n5", task("n4", parent="t7", priority=5)))
+    if stages == "dag":
+        changes.append(ev.TaskChanged("n6", task("n4", parent="t7")))
+    return counted(lambda: story.record(*changes))
+
+
+@pytest.mark.parametrize("stages", ["dag", "barrier"])
+def test_a_task_is_taken_into_a_large_plan_as_quickly_as_into_a_small_one(
+    stages: Literal["dag", "barrier"],
+) -> None:
+    small, large = (grown(wide(size), stages) for size in (SMALL, 10 * SMALL))
+    assert large == pytest.approx(small, rel=0.2)
+
+
+def test_whether_a_new_task_fits_is_looked_at_in_what_it_waits_for() -> None:
+    """All that is walked is the names, for one that differs only in upper and lower case."""
+    costs = []
+    for size in (SMALL, 10 * SMALL):
+        story = Story(wide(size))
+        new = NewTask("new", "do it", needs=("t3",), parent="t7", provider="codex")
+        told = Command("c", "create", new=(new,))
+        costs.append(counted(partial(events_of, story.run, told, 0.0)) / size)
+    assert costs[1] < 20
+
+
+def test_a_barrier_that_falls_costs_as_much_as_the_stage_that_it_lets_go() -> None:
+    story = Story(replace(wide(10 * SMALL), stages="barrier"))
+    first, *_ = story.run.stages
+    for name in first[:-1]:
+        story.record(ev.TaskSkipped(name))
+    assert counted(lambda: story.record(ev.TaskSkipped(first[-1]))) < 1_000 * len(first)
+    assert counted(lambda: story.record(ev.TaskSkipped(story.run.stages[1][0]))) < 5_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import pairwise
 from random import Random
 
@@ -9,12 +10,16 @@ from core_driver import Drive
 from core_plans import events, plans
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from daplug_supervisor.core import events as ev
+from daplug_supervisor.core.commands import Verb
 from daplug_supervisor.core.graph import critical_path, cycle, ordered, ranks, stages
 from daplug_supervisor.core.plan import Plan, Retry
 from daplug_supervisor.core.retry import attempt_name, delay
+from daplug_supervisor.core.stages import NO_STAGE, stages_of
 from daplug_supervisor.core.state import fold
+from daplug_supervisor.errors import NotPossibleError
 
 SEEDS = st.integers(0, 2**32)
 GRAPHS = (
@@ -29,9 +34,7 @@ GRAPHS = (
 
 
 def driven(plan: Plan, seed: int) -> Drive:
-    drive = Drive(plan, Random(seed))
-    drive.to_the_end()
-    return drive
+    return Drive(plan, Random(seed)).to_the_end()
 
 
 @given(plans(), SEEDS)
@@ -54,6 +57,64 @@ def test_folding_is_repeatable_from_any_point_and_through_the_journal(
     read = [ev.Entry(entry.seq, entry.run, entry.at, ev.decode(ev.encode(entry.event))) for entry in entries]
     assert read == entries
     assert fold(read) == drive.state
+
+
+@given(plans(), SEEDS)
+def test_a_parent_is_completed_once_for_each_time_that_it_was_delegated_and_not_before_its_children(
+    plan: Plan, seed: int
+) -> None:
+    waits, done, below = set[str](), set[str](), dict[str, set[str]]()
+    for event in (entry.event for entry in driven(plan, seed).entries):
+        match event:
+            case ev.RunSubmitted() | ev.PlanChanged():
+                below = parts_of(event.plan)
+            case ev.TaskAdded(id=name, spec=spec) if spec.parent is not None:
+                below.setdefault(spec.parent, set()).add(name)
+            case ev.TaskRemoved(id=name):
+                below = {parent: names - {name} for parent, names in below.items() if parent != name}
+            case ev.Delegated(task=name):
+                waits.add(name)
+            case ev.ChildrenDone(task=name):
+                assert name in waits
+                assert below[name]
+                assert below[name] <= done
+                waits.remove(name)
+            case ev.Landed(task=name) | ev.TaskSkipped(task=name):
+                done.add(name)
+            case ev.TaskReset(task=name) | ev.TaskCancelled(task=name):
+                waits.discard(name)
+                done.discard(name)
+
+
+def parts_of(plan: Plan) -> dict[str, set[str]]:
+    return {name: {one for one, spec in plan.tasks.items() if spec.parent == name} for name in plan.tasks}
+
+
+@given(plans(), SEEDS)
+def test_no_stage_begins_before_the_ones_before_it_are_done(plan: Plan, seed: int) -> None:
+    """By the events of plans that nobody changes."""
+    plan = replace(plan, stages="barrier")
+    stage = stages_of(plan.tasks)
+    left = {name for name in plan.tasks if stage[name] != NO_STAGE}
+    for event in (entry.event for entry in Steady(plan, Random(seed)).to_the_end().entries):
+        if isinstance(event, ev.AttemptStarted):
+            assert all(stage[name] >= stage[event.task] for name in left)
+        elif isinstance(event, ev.Landed | ev.TaskSkipped):
+            left.discard(event.task)
+        elif isinstance(event, ev.TaskReset) and stage[event.task] != NO_STAGE:
+            left.add(event.task)
+
+
+class Steady(Drive):
+    """A run of which nobody changes the plan."""
+
+    def change(self, event: ev.Event) -> None:
+        """Leave it as it is."""
+
+    def command(self) -> None:
+        verb: Verb = self.random.choice(["retry", "skip", "cancel", "approve"])
+        with suppress(NotPossibleError):
+            self.tell(verb, self.random.choice(list(self.run.tasks)))
 
 
 @given(events())

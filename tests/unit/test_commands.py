@@ -6,17 +6,29 @@ from copy import deepcopy
 
 import msgspec
 import pytest
-from core_making import Story, chain, plan_of
+from core_making import Story, chain, plan_of, task
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.commands import Command, events_of
-from daplug_supervisor.core.plan import Provider
+from daplug_supervisor.core.decide import Finish, Start
+from daplug_supervisor.core.model import Remark
+from daplug_supervisor.core.plan import Provider, Retry
 from daplug_supervisor.core.results import OutcomeKind
 from daplug_supervisor.errors import NotPossibleError
 
 K = OutcomeKind
 CLAIMED = ["verifying", "landing", "done"]
-STATUSES = ["pending", "running", *CLAIMED, "reviewing", "delegated", "failed", "stuck", "cancelled", "skipped"]
+STATUSES = [
+    "pending",
+    "running",
+    *CLAIMED,
+    "reviewing",
+    "delegated",
+    "failed",
+    "stuck",
+    "cancelled",
+    "skipped",
+]
 SKIPPED, RESET = ev.TaskSkipped("a", "why"), ev.TaskReset("a", "why")
 
 FOLLOWS: dict[tuple[str, str], list[ev.Event]] = {
@@ -138,3 +150,43 @@ def test_who_resumes_a_provider_resumes_all_of_its_account_but_those_that_are_pa
     story.record(ev.ProviderPaused("paused"))
     found = events_of(story.run, Command("c1", "resume_provider", provider="codex"), story.now)
     assert found == [ev.ProviderResumed(name) for name in ("codex", "resting", "probing")]
+
+
+# --- review and answers -------------------------------------------------------------------------------------
+
+
+def test_work_that_is_approved_lands() -> None:
+    story = story_at("reviewing")
+    assert (story.run.active, story.decide()) == (0, Finish())
+    assert story.tell("approve", "a", reason="well done") == [ev.Approved("a", remark="well done")]
+    assert (story.task("a").status, story.pool().running) == ("landing", 1)
+    assert story.task("a").approval == Remark("approval", "well done", at=story.now)
+    refused(story, Command("c2", "approve", task="a"), "only what waits for review can be approved")
+
+
+def test_work_that_is_rejected_is_done_again_with_all_tries_and_is_told_why() -> None:
+    story = story_at("reviewing")
+    refused(story, Command("c1", "reject", task="a", reason=" "), "say what is to be different")
+    story.tell("reject", "a", reason="no tests")
+    found = story.task("a")
+    assert found.remarks == (Remark("rejection", "no tests", at=story.now),)
+    assert (found.status, found.tries, found.reason) == ("pending", 0, "rejected: no tests")
+    assert story.decide() == Start("a", "codex")
+    refused(
+        story, Command("c2", "reject", task="a", reason="x"), "only what waits for review can be rejected"
+    )
+
+
+def test_a_question_is_answered_and_the_answer_kept_with_it() -> None:
+    story = Story(plan_of({"a": task(retry=Retry(1))}, on_failure="halt"))
+    refused(story, Command("c1", "answer", task="a", reason="x"), "only a stuck task waits for an answer")
+    story.attempt("a", K.NEEDS_INPUT, detail="which one?")
+    found = story.task("a")
+    assert (found.status, found.tries, found.reason, story.run.fresh_failures) == (
+        "stuck", 0, "which one?", 0,
+    )  # fmt: skip
+    refused(story, Command("c1", "answer", task="a"), "the answer is empty")
+    story.tell("answer", "a", reason="the second")
+    assert found.remarks == (Remark("answer", "the second", "", "which one?", story.now),)
+    assert (found.status, found.reason, found.remedy) == ("pending", "", "")
+    assert story.decide() == Start("a", "codex")

@@ -1,4 +1,4 @@
-"""A task that hands its work to its children: rows C4, C8 and C13-C21 of the behaviours, as far as the core has them."""
+"""A task that hands its work to its children: rows C4, C8 and C13-C21 of the behaviours, as the core has them."""
 
 from __future__ import annotations
 

@@ -440,8 +440,11 @@ def test_an_attempt_that_delegates_or_asks_goes_wrong_in_no_view() -> None:
     world = delegate(oauth())
     world.stuck("db", result("needs_input", "which database?", 0)).say(ev.TaskAnswered("db", "sqlite"))
     world.stuck("db", result("needs_input", "which version?", 0))
+    world.say(part("late")).begin("late").say(part("later", of="late"))
+    world.say(ev.Delegated("late", result("delegated", "", -15, stopped="request")))
     found = made(world)
     assert (found.attempts.wasted, found.patterns, found.disagreements) == (0, (), ())
+    assert not any(flag.task == "late" for flag in found.flags)
     assert {bar.end for bar in bars(world)} == {"parts", "ask"}
 
 

@@ -254,3 +254,9 @@ def test_ids_are_never_cut_in_text_and_titles_are_harmless() -> None:
     assert "\x1b" not in text
     assert "\u202e" not in text
     assert "\n" not in text
+
+
+def test_a_task_that_is_done_does_not_hide_parts_that_are_not() -> None:
+    story = Story(plan_of({"epic": task(), "part": task(parent="epic"), "x": task(), "y": task()}))
+    story.finish("epic")
+    assert [row.key for row in tree(story.run, 2)] == ["epic", "part", "x", "y"]
