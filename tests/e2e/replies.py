@@ -20,8 +20,8 @@ OUTBOX = "the outbox"
 """What the name of a file begins with, in a turn, that is written into what the prompt calls the outbox."""
 
 AS_TOLD, TYPED = "as told", "typed"
-"""Names, each with a number behind it, of what a turn has typed into a shell: the command of that number that the prompt
-shows, with the text in the place of its example; and the text, behind what the prompt calls our program."""
+"""Names, each with a number behind it, of what a turn types into a shell: the command of that number that the prompt
+shows, with the text in the place of its example; or the text, behind what the prompt calls our program."""
 
 _OUTBOX = re.compile(r"/[A-Za-z0-9_./-]{1,3000}/outbox/[0-9a-f]{1,64}(?=/)")
 _SHOWN = re.compile(r"(?<=\\n)([^\\`]{1,4000}) (task (?:create|update) [^\\]{1,600})(?=\\n)")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable
 from typing import Any
 
-import pytest
 from replies import AS_TOLD, OUTBOX, TYPED
 from test_proven import each, grep, plan, task
 from world import World, prompt
@@ -37,13 +37,22 @@ BEGUN = {"begun.txt": "begun\n"}
 WHOLE = Criterion(run="cat begun.txt a-db.txt a-api.txt a-ui.txt", name="all of it is there")
 
 
-def confined(world: World, cli: str) -> Provider:
-    """As much of its own sandbox as this machine makes."""
-    return world.provider(cli, options={}) if cli != "codex" or world.can_confine() else world.provider(cli)
+def by_default(world: World, cli: str) -> Provider:
+    """One place, and no more leave than by default: codex in its own sandbox, if this machine lets it make that."""
+    more = {} if cli == "codex" and not world.can_confine() else {"options": {}}
+    return world.provider(cli, parallel=1, **more)
+
+
+def typing(world: World, cli: str) -> Provider:
+    """As above, and it may run our program: claude has to be given leave for that, command by command."""
+    if cli != "claude":
+        return by_default(world, cli)
+    rules = f"Bash({sys.executable} -m daplug_supervisor task *)"
+    return world.provider(cli, parallel=1, options={"args": [f"--allowedTools={rules}"]})
 
 
 def divided(world: World, pool: Provider, *turn: dict[str, str]) -> None:
-    """Run a plan with one slot whose agent begins, divides its work, and is not asked again; and see that it came home."""
+    """Run a plan with one place whose agent begins and divides its work; see that all came home, and was paid for once."""
     world.model.tell("a.txt", {name: text for part in turn for name, text in part.items()})
     tasks = {"a": task("a", WHOLE, delegate=1), "z": task("z", grep("written", "a-ui.txt"), needs=("a",))}
     ran = world.run("run", world.place.write(plan(pool, **tasks)))
@@ -84,17 +93,14 @@ def asked_once(world: World, names: Iterable[str], calls: int) -> None:
 @each("codex")
 def test_it_divides_its_work_as_it_was_told_to(world: World, cli: str) -> None:
     """With the commands of its prompt; codex in its own sandbox, claude with leave for them."""
-    pool = confined(world, cli)
-    if cli == "claude":
-        pool = world.provider(cli, options={"args": ["--allowedTools=Bash"]})
-    divided(world, pool, BEGUN, COMMANDS)
+    divided(world, typing(world, cli), BEGUN, COMMANDS)
     world.show("divides its work", cli, "a")
 
 
 @each("claude")
 def test_where_it_can_run_no_program_files_do(world: World, cli: str) -> None:
     """claude has leave to write files, and nothing else, unless it is given more."""
-    divided(world, confined(world, cli), BEGUN, FILES)
+    divided(world, by_default(world, cli), BEGUN, FILES)
     world.show("divides its work, by files", cli, "a")
 
 
@@ -104,7 +110,7 @@ def test_a_question_is_answered_offline_and_the_next_request_has_it(world: World
     question = "Which word?\nThe specification names good and better.\n"
     world.model.tell("a.txt", {f"{OUTBOX}/needs-input.md": question}, {"a.txt": "better\n"})
     work = task("a", grep("better", "a.txt"), ask=True)
-    ran = world.run("run", world.place.write(plan(confined(world, cli), a=work)))
+    ran = world.run("run", world.place.write(plan(by_default(world, cli), a=work)))
     assert (ran.code, world.kinds("a"), world.place.statuses()) == (1, ["needs_input"], {"a": "stuck"}), ran
     assert "Which word?" in world.run("task", "why", "a").out
     assert "daplug-supervise task answer a" in world.run("status").out
@@ -125,9 +131,9 @@ def test_a_question_is_answered_offline_and_the_next_request_has_it(world: World
 
 @each("codex")
 def test_what_a_person_rejects_is_done_again_and_lands_once_approved(world: World, cli: str) -> None:
-    world.model.tell("a.txt", {"a.txt": "good\n"}, {"a.txt": "better\n"})
-    work = task("a", Criterion(run="test -s a.txt"), review="human")
-    ran = world.run("run", world.place.write(plan(confined(world, cli), a=work)))
+    world.model.tell("a.txt", {"a.txt": "good\n"}, {"b.txt": "better\n"})
+    work = task("a", grep("good", "a.txt"), review="human")
+    ran = world.run("run", world.place.write(plan(by_default(world, cli), a=work)))
     assert (ran.code, world.place.statuses()) == (1, {"a": "reviewing"}), ran
     said = world.run("task", "reject", "a", "--remark", "Good is not enough: write better.")
     assert said.code == 0, said
@@ -142,26 +148,23 @@ def test_what_a_person_rejects_is_done_again_and_lands_once_approved(world: Worl
     ran = world.run("resume")
     assert (ran.code, world.place.statuses()) == (0, {"a": "done"}), ran
     assert len(world.model.asked) == asked, "who approves pays for nothing more"
-    assert world.landed("a") == "better\n"
+    assert (world.landed("a"), world.landed("b")) == ("good\n", "better\n")
     assert [one.task for one in world.place.events(ev.Landed)] == ["a"]
     world.show("rejected, then approved", cli, "a")
 
 
 @each("codex")
 def test_what_an_agent_may_not_do_is_refused_and_it_is_told_why(world: World, cli: str) -> None:
-    """It may divide its work, and nothing else: neither approve that, nor have a command run, nor touch another task."""
+    """It may divide its work: neither approve that, nor have a command run, nor change another task, nor stop the run."""
     tries = {
         f"{TYPED} 1": "task approve a",
         f"{TYPED} 2": "task create a-run 'touch /tmp/never' --command",
-        f"{TYPED} 3": "task update z 'Do nothing.'",
+        f"{TYPED} 3": "task update z --text 'Do nothing.'",
         f"{TYPED} 4": "halt",
     }
     world.model.tell("a.txt", {**tries, "a.txt": "good\n"})
-    pool = confined(world, cli)
-    if cli == "claude":
-        pool = world.provider(cli, options={"args": ["--allowedTools=Bash"]})
     tasks = {"a": task("a", review="human", delegate=1), "z": task("z", needs=("a",))}
-    ran = world.run("run", world.place.write(plan(pool, **tasks)))
+    ran = world.run("run", world.place.write(plan(typing(world, cli), **tasks)))
     assert (ran.code, world.place.statuses()) == (1, {"a": "reviewing", "z": "pending"}), ran
     answers: list[Any] = world.place.events(ev.CommandAnswered)
     assert [(one.verb, one.applied) for one in answers] == [
