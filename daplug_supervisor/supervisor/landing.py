@@ -107,9 +107,7 @@ async def _land(desk: Desk, run: Run, task: TaskState, held: list[Gate]) -> None
     desk.record(run.id, ev.Landed(task.id, commit, tuple(desk.mask(name) for name in files)))
 
 
-async def _settled(
-    desk: Desk, run: Run, task: TaskState, place: Place, joined: run_branch.Joined
-) -> bool:
+async def _settled(desk: Desk, run: Run, task: TaskState, place: Place, joined: run_branch.Joined) -> bool:
     """Move the branch; False if it has moved meanwhile, or if the task that waited for this one waits no longer.
 
     Raises:

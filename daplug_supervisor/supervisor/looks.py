@@ -109,7 +109,9 @@ async def _started(
             launch = _launch(desk, run, bundle, number)
             if _sets_up(bundle, task):
                 whole = (launch.deadline or 0.0) + bundle.spec.setup_timeout
-                argv = with_setup(bundle, launch.argv, admin, marks=False)  # what it leaves may be removed again
+                argv = with_setup(
+                    bundle, launch.argv, admin, marks=False
+                )  # what it leaves may be removed again
                 launch = replace(launch, argv=argv, deadline=whole)
         except NoRoomError as error:
             await room(desk, bundle.name, error)

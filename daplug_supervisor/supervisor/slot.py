@@ -78,7 +78,9 @@ async def _attempt(desk: Desk, run: Run, task: TaskState) -> None:
         found, outcome = Exit(None, error=error.outcome.detail), error.outcome
     found, outcome = masked(desk.mask, found, outcome)
     if task.delegating and not task.cancelling:
-        handed = Outcome(OutcomeKind.DELEGATED, f"handed to {number(len(task.children), 'part')}", usage=outcome.usage)
+        handed = Outcome(
+            OutcomeKind.DELEGATED, f"handed to {number(len(task.children), 'part')}", usage=outcome.usage
+        )
         freed = await release(desk, run, bundle)
         desk.record(run.id, ev.Delegated(task.id, Result(handed, found), freed.kept, freed.reason))
     elif task.cancelling and outcome.kind is not OutcomeKind.COMPLETED:

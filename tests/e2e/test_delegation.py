@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable
 from typing import Any
 
+from cli import PROGRAM
 from replies import AS_TOLD, OUTBOX, TYPED
 from test_proven import each, grep, plan, task
 from world import World, prompt
@@ -44,15 +44,17 @@ def by_default(world: World, cli: str) -> Provider:
 
 
 def typing(world: World, cli: str) -> Provider:
-    """As above, and it may run our program: claude has to be given leave for that, command by command."""
+    """As above, and it may run our program: claude has to be given leave for that."""
     if cli != "claude":
         return by_default(world, cli)
-    rules = f"Bash({sys.executable} -m daplug_supervisor task *)"
-    return world.provider(cli, parallel=1, options={"args": [f"--allowedTools={rules}"]})
+    (world.place.home / "bin").mkdir()
+    (world.place.home / "bin" / "daplug-supervise").symlink_to(PROGRAM)
+    world.login({"PATH": f"{world.place.home}/bin:{world.place.environ['PATH']}"})
+    return world.provider(cli, parallel=1, options={"args": ["--allowedTools=Bash(daplug-supervise *)"]})
 
 
 def divided(world: World, pool: Provider, *turn: dict[str, str]) -> None:
-    """Run a plan with one place whose agent begins and divides its work; see that all came home, and was paid for once."""
+    """Run a plan with one place whose agent begins and divides its work; see that all came home, paid for once."""
     world.model.tell("a.txt", {name: text for part in turn for name, text in part.items()})
     tasks = {"a": task("a", WHOLE, delegate=1), "z": task("z", grep("written", "a-ui.txt"), needs=("a",))}
     ran = world.run("run", world.place.write(plan(pool, **tasks)))
@@ -99,8 +101,9 @@ def test_it_divides_its_work_as_it_was_told_to(world: World, cli: str) -> None:
 
 @each("claude")
 def test_where_it_can_run_no_program_files_do(world: World, cli: str) -> None:
-    """claude has leave to write files, and nothing else, unless it is given more."""
-    divided(world, by_default(world, cli), BEGUN, FILES)
+    """claude may write files, and nothing else, unless it is given more leave: it tries, and is told so."""
+    denied = {f"{AS_TOLD} 1": prompt("never")} if cli == "claude" else {}
+    divided(world, by_default(world, cli), BEGUN, denied, FILES)
     world.show("divides its work, by files", cli, "a")
 
 
@@ -155,7 +158,7 @@ def test_what_a_person_rejects_is_done_again_and_lands_once_approved(world: Worl
 
 @each("codex")
 def test_what_an_agent_may_not_do_is_refused_and_it_is_told_why(world: World, cli: str) -> None:
-    """It may divide its work: neither approve that, nor have a command run, nor change another task, nor stop the run."""
+    """It may divide its work, but not approve it, have a command run, change another task, or stop the run."""
     tries = {
         f"{TYPED} 1": "task approve a",
         f"{TYPED} 2": "task create a-run 'touch /tmp/never' --command",

@@ -111,7 +111,7 @@ class Drive(Story):
         if isinstance(decision, Start):
             self.begin(decision, expected)
         elif isinstance(decision, Complete):
-            self.complete(decision)
+            self.look_at_children(decision)
         elif isinstance(decision, RequestHalt):
             assert decision.reason
             self.record(ev.HaltRequested(decision.reason, decision.by))
@@ -128,7 +128,7 @@ class Drive(Story):
             return self.wait()
         return True
 
-    def complete(self, decision: Complete) -> None:
+    def look_at_children(self, decision: Complete) -> None:
         task = self.task(decision.task)
         assert task.id in should_complete(self.run)
         self.record(children_done(self.run, task, f"{task.id}-of-children"))

@@ -85,10 +85,11 @@ def new_task(run: Run, random: Random) -> NewTask:
 def edit(run: Run, random: Random) -> Edit:
     """Some change, of one or two things."""
     names = sorted(run.tasks)
-    return Edit(
-        add_needs=tuple(random.sample(names, min(len(names), random.choice([0, 0, 1])))),
-        needs=random.choice([UNSET, UNSET, (), (random.choice(names),)]),
-        priority=random.choice([UNSET, 2, -2]),
-        provider=random.choice([UNSET, UNSET, *run.pools]),
-        title=random.choice([UNSET, "another"]),
-    )
+    some: dict[str, Any] = {
+        "add_needs": tuple(random.sample(names, min(len(names), random.choice([0, 0, 1])))),
+        "needs": random.choice([UNSET, UNSET, (), (random.choice(names),)]),
+        "priority": random.choice([UNSET, 2, -2]),
+        "provider": random.choice([UNSET, UNSET, *run.pools]),
+        "title": random.choice([UNSET, "another"]),
+    }
+    return Edit(**some)

@@ -186,13 +186,14 @@ def check_shape(run: Run) -> None:
 
 def queued(run: Run) -> dict[tuple[str, int], list[str]]:
     """What waits in each lane; of what has waited long enough some is among the ready ones already."""
-    return {
-        (name, number): sorted(
-            entry[-1] for entry in [*lane.ready, *lane.waiting] if run.tasks[entry[-1]].ticket == entry[-2]
-        )
-        for name, pool in run.pools.items()
-        for number, lane in enumerate(pool.lanes)
-    }
+    found: dict[tuple[str, int], list[str]] = {}
+    for name, pool in run.pools.items():
+        for number, lane in enumerate(pool.lanes):
+            entries: list[Any] = [*lane.ready, *lane.waiting]
+            found[name, number] = sorted(
+                task for *_, ticket, task in entries if run.tasks[task].ticket == ticket
+            )
+    return found
 
 
 def check_pool(run: Run, pool: Pool) -> None:

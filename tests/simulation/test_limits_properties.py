@@ -106,17 +106,15 @@ def test_nothing_starts_once_a_budget_is_reached(plan: Plan, seed: int) -> None:
             assert plan.budget.attempts is None or spent.attempts + len(active) <= plan.budget.attempts
         elif isinstance(event, Ends) and event.result is not None:
             if event.task in active:
-                spent.attempts += uses_try(event)
+                spent.attempts += uses_try(event, event.result)
                 spent.add(event.result.outcome.usage)
             active.discard(event.task)
         elif isinstance(event, ev.TaskCancelled):
             active.discard(event.task)
 
 
-def uses_try(event: Ends) -> bool:
-    return (
-        event.uses_try if isinstance(event, ev.RetryScheduled) else RULES[event.result.outcome.kind].uses_try
-    )
+def uses_try(event: Ends, found: Result) -> bool:
+    return event.uses_try if isinstance(event, ev.RetryScheduled) else RULES[found.outcome.kind].uses_try
 
 
 @given(plans(5), SEEDS, st.data())
