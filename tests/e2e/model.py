@@ -35,13 +35,17 @@ _LOOK = 0.05
 
 
 class Asked(NamedTuple):
-    """A request: when, by whom, about which file; what was answered, and whether a tool was called."""
+    """A request: when, by whom, about which file; what was answered, and whether a tool was called.
+
+    `offered`: there were tools to call, which there are not where a CLI asks for itself, for a title say.
+    """
 
     at: float
     key: str
     file: str
     answer: str
     called: bool
+    offered: bool
 
 
 class Model:
@@ -207,7 +211,7 @@ class _Handler(BaseHTTPRequestHandler):
         model.latest[file] = raw
         wanted = base in ("tool", "sleep") and bool(file)
         made = self._call(api, body, raw, sleep=base == "sleep") if wanted else None
-        model.asked.append(Asked(time.time(), key, file, base, made is not None))
+        model.asked.append(Asked(time.time(), key, file, base, made is not None, bool(api.tools(body))))
         refused = refusal(base, number, api.ends)
         if refused is not None:
             self._json(refused.status, api.refusal(refused), refused.headers)

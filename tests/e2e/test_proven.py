@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from clis import ALL
 from replies import RESULT
 from world import World, prompt
 
@@ -16,12 +18,12 @@ from daplug_supervisor.core.plan import Criterion, Plan, Provider, Retry, Task
 whole = pytest.mark.whole
 
 
-def each(*small: str) -> pytest.MarkDecorator:
-    """All CLIs; some of them in the plain tests too."""
+def each(*small: str, among: Sequence[str] = ALL, times: int = 1) -> pytest.MarkDecorator:
+    """All CLIs; some of them in the plain tests too. `times` is how much longer than other tests they take."""
     slow = {"opencode": 25, "gemini": 12}
     marks = {
-        cli: [pytest.mark.takes(slow.get(cli, 5)), *([] if cli in small else [whole])]
-        for cli in ("codex", "claude", "gemini", "opencode")
+        cli: [pytest.mark.takes(times * slow.get(cli, 5)), *([] if cli in small else [whole])]
+        for cli in among
     }
     return pytest.mark.parametrize("cli", [pytest.param(cli, marks=found) for cli, found in marks.items()])
 
