@@ -5,7 +5,7 @@ An entry of a heap is valid while its ticket is that of its task; the top of eve
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 from typing import Any
 
@@ -72,6 +72,18 @@ def parts(plan: Plan) -> dict[str, list[str]]:
     return found
 
 
+def unmet(run: Run, name: str) -> tuple[str, ...]:
+    """What a task waits for before it can start: its needs and, while that is at work, the task that it is a part of.
+
+    That may be about to hand over what it has begun, which is where its parts begin, and where their work comes home.
+    """
+    spec = run.plan.tasks[name]
+    found = [other for other in dict.fromkeys(spec.needs) if run.tasks[other].status not in SATISFIED]
+    if spec.parent is not None and run.tasks[spec.parent].status in ACTIVE:
+        found.append(spec.parent)
+    return tuple(found)
+
+
 def index(run: Run) -> None:
     """Build all that follows from the plan: states of new tasks, dependents, ranks, pools and their heaps."""
     plan = run.plan
@@ -98,7 +110,7 @@ def index(run: Run) -> None:
         if task.stage != NO_STAGE:
             run.stages[task.stage].append(name)
     for name, task in run.tasks.items():
-        task.unmet = sum(run.tasks[other].status not in SATISFIED for other in set(plan.tasks[name].needs))
+        task.unmet = len(unmet(run, name))
     run.whole = {}
     for name in children:
         task = run.tasks[name]
@@ -180,7 +192,12 @@ def satisfy(run: Run, task: TaskState, change: int) -> None:
         run.tasks[parent].open -= change
         note_whole(run, run.tasks[parent])
     turn(run, task, change)
-    for name in run.after[task.id]:
+    release(run, run.after[task.id], change)
+
+
+def release(run: Run, names: Iterable[str], change: int) -> None:
+    """Tell tasks that something no longer holds them back (1) or does so (-1)."""
+    for name in names:
         other = run.tasks[name]
         was_ready = not other.unmet
         other.unmet -= change

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.graph import ordered
-from daplug_supervisor.core.machine import ACTIVE, SATISFIED, Status
+from daplug_supervisor.core.machine import ACTIVE, Status
 from daplug_supervisor.core.model import Run, TaskState
 from daplug_supervisor.core.plan import Plan, Provider, Task
 from daplug_supervisor.core.queues import (
@@ -26,6 +26,7 @@ from daplug_supervisor.core.queues import (
     provider_of,
     queue,
     turn,
+    unmet,
     unqueue,
     weight,
 )
@@ -78,7 +79,7 @@ def _join(run: Run, task: TaskState, spec: Task) -> None:
     run.counts[Status.PENDING] += 1
     for other in needs:
         run.after[other].append(task.id)
-    task.unmet = sum(run.tasks[other].status not in SATISFIED for other in needs)
+    task.unmet = len(unmet(run, task.id))
     if spec.parent is not None:
         parent = run.tasks[spec.parent]
         parent.children.append(task.id)
@@ -161,7 +162,7 @@ def _rewire(run: Run, task: TaskState, old: Task, new: Task) -> None:
         run.after[other].remove(task.id)
     for other in set(new.needs).difference(old.needs):
         insort(run.after[other], task.id, key=lambda name: run.tasks[name].order)
-    task.unmet = sum(run.tasks[other].status not in SATISFIED for other in set(new.needs))
+    task.unmet = len(unmet(run, task.id))
     waiting = waited_for(run, {task.id: replace(new, needs=(*old.needs, *new.needs))})
     _rerank(run, waiting)
     unqueue(run, task)

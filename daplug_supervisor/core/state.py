@@ -34,6 +34,7 @@ from daplug_supervisor.core.queues import (
     promote,
     provider_of,
     queue,
+    release,
     requeue,
     satisfy,
     unqueue,
@@ -107,6 +108,8 @@ def _moved(run: Run, task: TaskState, old: Status, at: float) -> None:
     if old is Status.PENDING:
         unqueue(run, task)
     satisfy(run, task, (new in SATISFIED) - (old in SATISFIED))
+    if (old in ACTIVE) != (new in ACTIVE):
+        release(run, task.children, -1 if new in ACTIVE else 1)
     if Status.DELEGATED in (old, new):
         note_whole(run, task)
     if new is Status.PENDING or new in ACTIVE:

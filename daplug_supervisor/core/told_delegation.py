@@ -32,8 +32,8 @@ _HOW = "Create the parts, say which of them wait for which, then hand this task 
 _RULES = """
 - The agent of a part knows nothing of this task. It is told the text that you give it, and no more: name the files, the
   decisions that you took, and how one sees that the part is done.
-- `--blocked-by ID` may be given several times. What waits for nothing may start at once, what waits for others starts
-  when they are done.
+- `--blocked-by ID` may be given several times. No part starts before you have handed this task over; what waits for
+  others starts when they are done.
 - Names are those of the whole run: begin them with the name of this task, as above. At most {left} parts{nested}.
 - Parts run as this task does. You can choose neither another model nor commands for them.
 - After `--status delegated` do nothing more: you are ended, and what you have done so far {kept}. When all parts are

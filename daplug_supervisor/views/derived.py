@@ -18,7 +18,7 @@ from daplug_supervisor.core.delegation import progress
 from daplug_supervisor.core.machine import SATISFIED, Status
 from daplug_supervisor.core.model import Attempt, Pool, Run, TaskState
 from daplug_supervisor.core.plan import Task
-from daplug_supervisor.core.queues import lane_of, selected
+from daplug_supervisor.core.queues import lane_of, selected, unmet
 from daplug_supervisor.core.results import OutcomeKind, Result
 from daplug_supervisor.core.stages import NO_STAGE, held, holding
 from daplug_supervisor.views.text import number
@@ -176,8 +176,10 @@ def blockers(run: Run, name: str) -> Blockers:
 
 
 def _ahead(run: Run, task: TaskState) -> Iterable[str]:
-    """What a task waits for: its needs or, if it is delegated, its parts."""
-    return task.children if task.status is Status.DELEGATED else run.spec(task.id).needs
+    """What a task waits for, or did: its needs or, if it is delegated, its parts."""
+    if task.status is Status.DELEGATED:
+        return task.children
+    return unmet(run, task.id) if task.status is Status.PENDING else run.spec(task.id).needs
 
 
 def _is_held(run: Run, task: TaskState) -> bool:

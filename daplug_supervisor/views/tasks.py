@@ -10,9 +10,10 @@ from msgspec import Struct, field
 from daplug_supervisor.core.environment import held_back
 from daplug_supervisor.core.health import Suspect
 from daplug_supervisor.core.lookup import find_task
-from daplug_supervisor.core.machine import ACTIVE, SATISFIED, Status
+from daplug_supervisor.core.machine import ACTIVE, Status
 from daplug_supervisor.core.model import Past, Run, TaskState
 from daplug_supervisor.core.plan import assignment, pass_env
+from daplug_supervisor.core.queues import unmet
 from daplug_supervisor.views.derived import DEAD, held_by, is_ready, label, state_of
 from daplug_supervisor.views.family import (
     Progress,
@@ -218,9 +219,7 @@ def _row(run: Run, task: TaskState, state: str, root: str | None) -> TaskRow:
 def _unmet(run: Run, task: TaskState) -> tuple[str, ...]:
     if task.status is Status.DELEGATED:
         return open_parts(run, task)
-    if not task.unmet:
-        return ()
-    return tuple(name for name in run.spec(task.id).needs if run.tasks[name].status not in SATISFIED)
+    return unmet(run, task.id)
 
 
 def tasks_text(rows: list[TaskRow], now: float, width: int = 80, *, tree: bool | None = None) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from daplug_supervisor.core.machine import ACTIVE, SATISFIED, Status
+from daplug_supervisor.core.machine import ACTIVE, Status
 from daplug_supervisor.core.model import Run, TaskState
+from daplug_supervisor.core.queues import unmet
 from daplug_supervisor.views.colours import SIGNS
 from daplug_supervisor.views.derived import outcome_words, state_of, status_word
 from daplug_supervisor.views.live_lines import BAD, GOOD, QUIET, WARN, WORK, brief
@@ -86,7 +87,7 @@ def _waiting(run: Run, task: TaskState, now: float, *, live: bool, behind: str) 
     if behind:
         return SIGNS["blocked"], "blocked", f"by {status_word(run.tasks[behind])} {behind}", WARN
     if state == "blocked":
-        needs = [name for name in run.spec(task.id).needs if run.tasks[name].status not in SATISFIED]
+        needs = unmet(run, task.id)
         return SIGNS["waiting"], "waits", f"for {listing(needs, _FEW)}" if needs else "", QUIET
     if state == "backing_off":
         return SIGNS["waiting"], "waits", f"tried again in {brief(task.not_before - now)}", QUIET

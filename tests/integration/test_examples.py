@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -46,3 +47,35 @@ def test_embedding_leaves_the_host_program_running(tmp_path: Path) -> None:
     assert lines.count("the host goes on") >= 2
     assert any("run_finished" in line for line in lines)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_divided_work_waits_for_a_person_who_rejects_and_then_approves(tmp_path: Path) -> None:
+    """All that its first lines name is typed, in that order."""
+    place = tmp_path / "divided"
+    shutil.copytree(EXAMPLES / "divided", place)
+    first = divided("plan.yaml", cwd=place)
+    assert first.returncode == 1, first.stderr
+    assert statuses(place) == {
+        **dict.fromkeys(("shop-db", "shop-api", "shop-ui"), "done"), "shop": "reviewing", "news": "pending",
+    }  # fmt: skip
+    assert "daplug-supervise task approve shop" in divided("task", "why", "shop", cwd=place).stdout
+    remark = "Say what it costs"
+    for words in (("task", "reject", "shop", "--remark", remark), ("task", "approve", "shop")):
+        assert divided(*words, cwd=place).returncode == 0
+        last = divided("resume", cwd=place)
+    assert last.returncode == 0, last.stderr
+    assert (place / "news.txt").read_text() == "buttons: list goods, orders\nEverything costs 1.\n"
+    assert all(
+        words in (place / "plan.yaml").read_text() for words in ("task why shop", f'--remark "{remark}"')
+    )
+
+
+def divided(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """As `run`, with our program where the example's agent finds it."""
+    path = f"{Path(PROGRAM).parent}:{os.environ['PATH']}"
+    return run("env", f"PATH={path}", PROGRAM, *words, cwd=cwd)
+
+
+def statuses(cwd: Path) -> dict[str, str]:
+    rows = json.loads(divided("task", "list", "--json", cwd=cwd).stdout)
+    return {row["task"]: row["status"] for row in rows}

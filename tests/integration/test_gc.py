@@ -194,6 +194,7 @@ def test_uncommitted_work_and_overlaps_are_told(place: Place) -> None:
     report = done.json()
     folder = place.target / ".worktrees" / "p-1-bad"
     first = report["worktrees"][0]
+    assert git(place.target, "cat-file", "-t", first.pop("base")) == "commit"
     assert first == {
         "task": "bad", "status": "failed", "path": str(folder), "branch": "daplug/p-1-bad", "commits": 1,
         "changed": 3, "uncommitted": 2, "files": ["file", "new\x1bfile"],

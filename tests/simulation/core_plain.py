@@ -60,10 +60,21 @@ def let_go(run: Run, name: str) -> bool:
     )
 
 
+def holders(run: Run, task: TaskState) -> set[str]:
+    """What holds a task back: needs, and the task that it is a part of while that is at work."""
+    spec = run.spec(task.id)
+    above = {spec.parent} if spec.parent and run.tasks[spec.parent].status in ACTIVE else set[str]()
+    return above | {name for name in spec.needs if not satisfied(run, name)}
+
+
 def startable(run: Run, task: TaskState) -> bool:
     """Whether only time and place can keep a task from starting."""
-    met = all(satisfied(run, name) for name in run.spec(task.id).needs)
-    return task.status is Status.PENDING and met and chosen(run, task.id) and let_go(run, task.id)
+    return (
+        task.status is Status.PENDING
+        and not holders(run, task)
+        and chosen(run, task.id)
+        and let_go(run, task.id)
+    )
 
 
 def wholes(run: Run) -> list[str]:
@@ -152,7 +163,7 @@ def check_indexes(run: Run) -> None:
     assert run.counts == {status: sum(task.status is status for task in tasks) for status in Status}
     assert run.active == sum(task.status in ACTIVE for task in tasks)
     for task in tasks:
-        assert task.unmet == sum(not satisfied(run, name) for name in set(run.spec(task.id).needs))
+        assert task.unmet == len(holders(run, task))
         assert task.open == sum(not satisfied(run, name) for name in task.children)
         assert task.lost < 3 or task.status is Status.STUCK
         assert not (task.cancelling or task.delegating) or task.status in ACTIVE

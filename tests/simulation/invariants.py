@@ -16,6 +16,7 @@ from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.machine import ENDED, SATISFIED, Status
 from daplug_supervisor.core.model import Run
 from daplug_supervisor.core.results import Exit, uses_try
+from daplug_supervisor.core.stages import held
 from daplug_supervisor.ports import Launch
 from daplug_supervisor.testing import FakeProcess, Faults, Script, World, criteria_of, shows
 
@@ -268,6 +269,6 @@ def check_ended(simulation: Simulation) -> None:
         assert run.finished_at is not None
         for name, task in run.tasks.items():
             satisfied = all(run.tasks[need].status in SATISFIED for need in run.spec(name).needs)
-            assert task.status in (ENDED if satisfied else BLOCKED), name
+            assert task.status in (ENDED if satisfied and not held(run, task) else BLOCKED), name
     answered = {event.id for event in simulation.events(ev.CommandAnswered)}
     assert {command.id for _, command in simulation.story.orders} <= answered, "every command is answered"

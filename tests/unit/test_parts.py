@@ -11,11 +11,15 @@ from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.claims import Claim, claim_of, kept, lacking
 from daplug_supervisor.core.delegation import children_done, landing_on, parts_of, progress
 from daplug_supervisor.core.model import Run
+from daplug_supervisor.core.queues import unmet
 from daplug_supervisor.core.results import OutcomeKind
 from daplug_supervisor.supervisor.cleaning import over
 from daplug_supervisor.supervisor.landing import message
+from daplug_supervisor.views.derived import is_ready
 from daplug_supervisor.views.landed import homes_of, landing
 from daplug_supervisor.views.overlap import overlaps
+from daplug_supervisor.views.tasks import tasks
+from daplug_supervisor.views.why import why
 from daplug_supervisor.views.work import WorktreeRow, work_left, worktree_words
 from daplug_supervisor.workspace.changes import Work
 
@@ -54,6 +58,26 @@ def test_work_comes_home_on_the_branch_of_the_nearest_that_waits() -> None:
     assert landing_on(story.run, "c") == ()
     assert landing_on(family(land=False).run, "d") == ("a",)
     assert parts_of(story.run, "a") == ["b", "c", "d"]
+
+
+def test_no_part_begins_while_the_task_that_it_is_a_part_of_is_at_work() -> None:
+    """It would neither find what that has begun, nor come home with it."""
+    story = Story(plan_of({"a": task(), "z": task(), "b": task("z", parent="a")}))
+    story.start("a", "z")
+    assert (unmet(story.run, "b"), story.task("b").unmet) == (("z", "a"), 2)
+    story.record(ev.TaskAdded("c", task(parent="a")))
+    assert not story.start_all()
+    assert why(story.run, "c", story.now, live=True).sentence == "Waits for a (running)."
+    assert tasks(story.run, story.now, live=True)[-1].waits_for == ("a",)
+    story.record(ev.DelegationRequested("a"))
+    assert not story.start_all()
+    story.record(ev.Delegated("a"))
+    assert story.start_all() == ["c"]
+    story.record(ev.TaskReset("a"), ev.RetryScheduled("c", result(), not_before=0.0, uses_try=False))
+    assert is_ready(story.run, story.task("c"), story.now)
+    story.start("a")
+    assert not is_ready(story.run, story.task("c"), story.now)
+    assert not story.start_all()
 
 
 def whole() -> Run:
