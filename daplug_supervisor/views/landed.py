@@ -18,7 +18,7 @@ MOST_FILES = 2000
 _SHOWN = 20
 _MERGE: Step = "merge"
 _RUNS = "daplug/run/"
-"""How the branch of a run begins. What is part of a delegated task lands on that one's branch, and comes home with it."""
+"""How the branch of a run begins. A part of a delegated task lands on that one's branch, and comes home with it."""
 _CHECKLIST_ITEM = "todo-"
 _PUBLISHING = "state-begin"
 

@@ -8,7 +8,6 @@ from typing import Literal, get_args
 
 from msgspec import Struct
 
-from daplug_supervisor.core.graph import stages
 from daplug_supervisor.core.machine import ACTIVE, ENDED, Status
 from daplug_supervisor.core.model import Run, TaskState
 from daplug_supervisor.core.queues import selected

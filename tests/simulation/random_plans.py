@@ -69,5 +69,6 @@ def _plan(chance: random.Random, name: str, size: int, scripts: dict[str, list[S
         "one": Provider(worker="command", parallel=chance.randint(1, 3), fallback=("two",)),
         "two": Provider(worker="command", parallel=chance.randint(1, 5)),
     }
-    barrier = size > 2 and not random.Random(f"{name} {size}").randrange(4)  # of its own: all else stays as it was
+    chance = random.Random(f"{name} {size}")  # of its own: all else stays as it was
+    barrier = size > 2 and not chance.randrange(4)
     return Plan(name, tasks, providers, stages="barrier" if barrier else "dag")
