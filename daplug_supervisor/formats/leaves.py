@@ -9,7 +9,14 @@ from typing import Any, Final
 
 from msgspec import inspect
 
-from daplug_supervisor.core.plan import ID_PATTERN, NAME_PATTERN, VARIABLE_PATTERN, Id, parse_duration
+from daplug_supervisor.core.plan import (
+    ID_PATTERN,
+    NAME_PATTERN,
+    VARIABLE_PATTERN,
+    WEBHOOK_PATTERN,
+    Id,
+    parse_duration,
+)
 from daplug_supervisor.formats.findings import FieldPath, escaped, shown
 from daplug_supervisor.formats.nodes import Node, Scalar, Sequence, resolved
 
@@ -91,6 +98,7 @@ def described(kind: inspect.Type) -> str:  # noqa: PLR0911 - one return a type
                 ID_PATTERN: "an id",
                 NAME_PATTERN: "a name",
                 VARIABLE_PATTERN: "the name of a variable, or NAME_*",
+                WEBHOOK_PATTERN: "an address (http or https), or $NAME of a variable",
             }
             words = known.get(kind.pattern, f"text like {kind.pattern}")
             return words if not kind.min_length else f"{words} that is not empty"
