@@ -342,10 +342,14 @@ class Supervisor:
         if found and self._tasks is not None:
             self._tasks.start_soon(self._stop_when_durable, found, name=f"{command.verb} {command.task}")
         for handle in self._handles.values():
-            if handle.state.finished_at is None and handle.state.halt is None:
+            run = handle.state
+            if run.finished_at is None and run.halt is None:
                 handle.begin()  # resumed, or a task of it is to be tried again
                 self.stopping, self._ending = False, None
-                self._scheduler.staff(handle)  # what was being verified when all was stopped
+            if run.finished_at is None and not (run.halt is not None and run.halt.now):
+                self._scheduler.staff(
+                    handle
+                )  # what was being verified when all was stopped, or is approved now
         await self._recorder_now().settle()
         return answer
 

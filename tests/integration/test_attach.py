@@ -36,6 +36,8 @@ class Screen:
             cwd=place.target,
             env=place.environ | environ | {"TERMINAL": os.ttyname(child)},
             start_new_session=True,
+            # Whoever runs the tests in the background has had Ctrl-C ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
         select.select([self.parent], [], [], PATIENCE)
         os.close(child)

@@ -321,6 +321,18 @@ def test_work_that_waits_for_review_lands_or_is_done_again(place: Place) -> None
     assert place.events(ev.Approved) == [ev.Approved("look", remark="good")]
 
 
+def test_what_is_approved_while_the_run_halts_lands_and_the_halt_comes_to_its_end(place: Place) -> None:
+    tasks = {"hold": sh(MARKING + HOLD), "look": sh(MARKING, review="human"), "next": sh(MARKING, "look")}
+    process = at_work(place, plan_of(tasks))
+    until(lambda: place.statuses()["look"] == "reviewing", "one to look at")
+    assert place.run("halt").code == 0
+    assert say(place, "approve", "look").startswith("task look is approved, and lands")
+    until(lambda: place.statuses()["look"] == "done", "it has landed")
+    place.go()
+    assert finish(process).code == 3
+    assert place.statuses() == {"hold": "done", "look": "done", "next": "pending"}
+
+
 def test_work_is_approved_and_questions_are_answered_while_a_supervisor_is_alive(place: Place) -> None:
     tasks = {
         "hold": sh(MARKING + HOLD),
