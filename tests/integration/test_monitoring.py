@@ -47,7 +47,8 @@ def lines(place: Place) -> list[dict[str, Any]]:
 
 
 def state(place: Place) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((place.state / "orchestrations.json").read_text())
+    path = place.state / "orchestrations.json"
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     return found
 
 
