@@ -24,8 +24,6 @@ LARGEST = 48 << 10
 """Bytes of a text: with all else about it, a command has to fit into the inbox."""
 
 _ID = "letters, digits, '.', '_' and '-', beginning with a letter or a digit, at most 64 of them"
-_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
-_LONGEST = 366 * 86400.0
 _PLACE = re.compile(r"(?P<field>[a-z_]+)(\[[^]]*\])*`?$")
 _OPTIONS = {
     "id": "the name", "run": "--run", "task": "TASK", "text": "TEXT", "needs": "--blocked-by", "parent": "--parent",
@@ -52,17 +50,7 @@ def dry(function: options.Decorated) -> options.Decorated:
 
 def seconds(_context: click.Context, _option: click.Parameter, text: str | None) -> float | str | None:
     """A time, in seconds; ``none`` stays as it is."""
-    from daplug_supervisor.core.plan import parse_duration  # noqa: PLC0415 (not for --help)
-
-    if text is None or text == "none":
-        return text
-    try:
-        found = float(text) if _NUMBER.fullmatch(text) else parse_duration(text)
-    except ValueError as error:
-        raise click.BadParameter(f"{error}: write 90s, 45m, 1h30m") from None
-    if not 0 < found <= _LONGEST:
-        raise click.BadParameter(f"{text}: more than nothing, and at most 366d")
-    return found
+    return text if text is None or text == "none" else options.seconds(text)
 
 
 def ids(words: Iterable[str]) -> list[str]:

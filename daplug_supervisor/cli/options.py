@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,9 @@ from daplug_supervisor.workspace.files import JOURNAL, NAME, StateDirectory
 
 if TYPE_CHECKING:
     from daplug_supervisor.core.health import Rules
+
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
+_LONGEST = 366 * 86400.0
 
 Decorated = Callable[..., Any]
 
@@ -79,6 +83,23 @@ def _rules(_context: click.Context, _option: click.Parameter, given: str | None)
     if not _SOONEST <= seconds <= _LATEST:
         raise click.BadParameter(f"{given}: at least 1s and at most 1d")
     return Rules(interval=seconds)
+
+
+def seconds(text: str) -> float:
+    """The seconds of a time that somebody has typed.
+
+    Raises:
+        click.BadParameter: it is none.
+    """
+    from daplug_supervisor.core.plan import parse_duration  # noqa: PLC0415 (not for --help)
+
+    try:
+        found = float(text) if _NUMBER.fullmatch(text) else parse_duration(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}: write 90s, 45m, 1h30m") from None
+    if not 0 < found <= _LONGEST:
+        raise click.BadParameter(f"{text}: more than nothing, and at most 366d")
+    return found
 
 
 def here() -> Path:

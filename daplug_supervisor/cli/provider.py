@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import click
@@ -11,10 +10,6 @@ from daplug_supervisor.cli import options
 from daplug_supervisor.cli.inspect import now
 from daplug_supervisor.cli.output import print_data, width
 from daplug_supervisor.cli.reading import load_run
-from daplug_supervisor.core.plan import parse_duration
-
-_LONGEST = 366 * 86400.0
-_PLAIN = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -37,15 +32,7 @@ def list_providers(*, run: str | None, as_json: bool, state_dir: Path | None) ->
 
 
 def _seconds(_context: click.Context, _option: click.Parameter, text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        seconds = float(text) if _PLAIN.fullmatch(text) else parse_duration(text)
-    except ValueError as error:
-        raise click.BadParameter(f"{error}: write 90s, 45m, 1h30m") from None
-    if not 0 < seconds <= _LONGEST:
-        raise click.BadParameter(f"{text}: more than nothing, and at most 366d")
-    return seconds
+    return None if text is None else options.seconds(text)
 
 
 @provider.command()

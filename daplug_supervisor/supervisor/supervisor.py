@@ -347,9 +347,8 @@ class Supervisor:
                 handle.begin()  # resumed, or a task of it is to be tried again
                 self.stopping, self._ending = False, None
             if run.finished_at is None and not (run.halt is not None and run.halt.now):
-                self._scheduler.staff(
-                    handle
-                )  # what was being verified when all was stopped, or is approved now
+                # What was being verified when all was stopped, or is approved now.
+                self._scheduler.staff(handle)
         await self._recorder_now().settle()
         return answer
 

@@ -15,8 +15,8 @@ from daplug_supervisor.core.model import Run, TaskState
 from daplug_supervisor.core.plan import Category
 from daplug_supervisor.core.pulls import pull_of
 from daplug_supervisor.views.derived import label
+from daplug_supervisor.views.steps import go_on, repairs
 from daplug_supervisor.views.text import clean, command, facts, listing, wrap
-from daplug_supervisor.views.why import go_on, repairs
 
 _MOST_FILES = 200
 _MOST_LINES = 100

@@ -28,10 +28,10 @@ from daplug_supervisor.views.live_lines import (
     piece,
     size,
 )
+from daplug_supervisor.views.steps import go_on
 from daplug_supervisor.views.text import command, when
 from daplug_supervisor.views.usage import budget_row, budget_words, money
 from daplug_supervisor.views.waits import pool_state, pool_words
-from daplug_supervisor.views.why import go_on
 
 _STATES = {"running": WORK, "finished": GOOD, "waiting": QUIET}
 _BAR = 24

@@ -24,10 +24,11 @@ from daplug_supervisor.views.live_lines import (
     piece,
     size,
 )
+from daplug_supervisor.views.steps import go_on, resume_provider
 from daplug_supervisor.views.text import PROGRAM, command
 from daplug_supervisor.views.tree_words import described
 from daplug_supervisor.views.waits import pool_state
-from daplug_supervisor.views.why import go_on, resume_provider, why
+from daplug_supervisor.views.why import why
 
 WIDE = 110
 """Columns from which on a screen counts as wide."""
