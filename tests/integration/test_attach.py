@@ -126,8 +126,8 @@ def test_a_shell_where_it_works(place: Place, at_work: subprocess.Popen[str]) ->
     screen.until("'exit' leaves it")
     screen.type("echo at=$(pwd) of=$DAPLUG_RUN/$DAPLUG_TASK\n")
     screen.until(f"at={place.target.resolve()}/.worktrees/p-1-a of=p-1/a")
-    screen.type("sleep 1000; echo interrupted\n")
-    screen.until("sleep 1000")
+    screen.type("sh -c 'echo begun-$((40 + 2)); exec sleep 1000'; echo interrupted\n")
+    screen.until("begun-42")  # now it is what Ctrl-C reaches, and no longer the shell that begins it
     screen.type("\x03")
     end = time.monotonic() + PATIENCE
     while "still-42" not in screen.text:  # a shell that is interrupted may throw away what was typed ahead
