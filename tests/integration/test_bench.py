@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BURN = "import time; end = time.process_time() + 0.2\nwhile time.process_time() < end: pass"
 LINUX = sys.platform == "linux"
 
+pytestmark = pytest.mark.no_cover
 needs_linux = pytest.mark.skipif(not LINUX, reason="needs subreapers")
 
 

@@ -156,6 +156,10 @@ WRONG = [
         ],
     ),
     (
+        "tasks: {a: {command: [x], parent: a}}",
+        [(1, 35, "tasks.a.parent", "a task cannot be a part of itself", "remove it")],
+    ),
+    (
         "tasks: {a: {command: [x], blocked_by: [zz]}}",
         [(1, 40, "tasks.a.blocked_by.0", "unknown", "known: a")],
     ),
