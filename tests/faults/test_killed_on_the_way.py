@@ -91,7 +91,7 @@ def test_killed_anywhere_on_the_way_home(
     branch = f"daplug/run/{NAME}-1" if words else "main"
     number, survived = 0, 0
     while not survived:
-        number += proof.pick(293, 5)
+        number += proof.pick(449, 5)
         afresh(place)
         [ended] = forked.run(place, Life(command, kill_at=number))
         survived += ended.code == 0
