@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from daplug_supervisor.ports import Worker
     from daplug_supervisor.supervisor.handle import RunHandle
     from daplug_supervisor.supervisor.supervisor import Supervisor
-    from daplug_supervisor.views.report import Report
+    from daplug_supervisor.views.report.contents import Report
     from daplug_supervisor.workers.settings import Settings
 
 __version__ = "0.1.0"
@@ -92,7 +92,7 @@ _PLACES = {
     "Plan": "core.plan",
     "PlanError": "errors",
     "Provider": "core.plan",
-    "Report": "views.report",
+    "Report": "views.report.contents",
     "Retry": "core.plan",
     "Run": "core.state",
     "RunHandle": "supervisor.handle",

@@ -6,6 +6,7 @@ file of the repository's root or of ``docs/``. With ``--check`` nothing is writt
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import sys
@@ -22,38 +23,27 @@ from msgspec.structs import FieldInfo, fields
 
 import daplug_supervisor
 from daplug_supervisor import errors
-from daplug_supervisor.cli import archive, attach, bundle, control, doctor, finish, notify_trial, pr
+from daplug_supervisor.cli import archive, bundle, control, doctor, notify_trial, pr
 from daplug_supervisor.cli import gc as cleaning
 from daplug_supervisor.cli.main import cli
-from daplug_supervisor.core import affected, plan
+from daplug_supervisor.cli.task import attach
+from daplug_supervisor.core import plan
 from daplug_supervisor.core.model import Attempt, Past, TaskState
 from daplug_supervisor.core.results import Exit, Outcome, Result
-from daplug_supervisor.core.task_bundle import Integrity
-from daplug_supervisor.formats import substeps
-from daplug_supervisor.formats.leaves import bare, described
+from daplug_supervisor.core.surgery import affected
+from daplug_supervisor.core.tasker.bundle import Integrity
+from daplug_supervisor.formats.plans.leaves import bare, described
 from daplug_supervisor.formats.resolve import BUILTIN_PROVIDERS
+from daplug_supervisor.formats.todos import substeps
 from daplug_supervisor.views import affected as affected_views
 from daplug_supervisor.views import (
     checklist_report,
-    claims,
     daplug,
-    estimate,
-    evaluation,
-    failures,
     family,
-    flags,
-    fsm_coverage,
-    landed,
     log,
     machine,
-    metrics,
-    orchestration,
-    orchestration_events,
-    orchestration_handoffs,
-    orchestration_state,
     proven,
     providers,
-    report,
     review,
     rows,
     status,
@@ -63,9 +53,19 @@ from daplug_supervisor.views import (
     why,
     work,
 )
-from daplug_supervisor.views import plan as plan_views
+from daplug_supervisor.views.evaluation import figures as evaluation
+from daplug_supervisor.views.evaluation import fsm_coverage
+from daplug_supervisor.views.orchestration import events as orchestration_events
+from daplug_supervisor.views.orchestration import handoffs as orchestration_handoffs
+from daplug_supervisor.views.orchestration import records as orchestration
+from daplug_supervisor.views.orchestration import state as orchestration_state
+from daplug_supervisor.views.plan import estimate
+from daplug_supervisor.views.plan import preview as plan_views
+from daplug_supervisor.views.report import claims, failures, flags, landed, metrics
+from daplug_supervisor.views.report import contents as report
 from daplug_supervisor.workspace import archive as archives
-from daplug_supervisor.workspace import attempt_bundles, gc, task_bundles
+from daplug_supervisor.workspace import attempt_bundles, gc
+from daplug_supervisor.workspace.tasker import bundles as task_bundles
 
 MEASURED = ("sweep.json", "soak.json")
 Totals = dict[str, float]
@@ -165,7 +165,7 @@ JSON_OF: dict[str, list[type[Struct]]] = {
     "doctor (a list)": [doctor.Finding],
     "gc": [cleaning.Cleaned, gc.Item],
     "pr begin, pause, complete, continue": [pr.Changed],
-    "finish commit-rest": [finish.Rest],
+    "finish commit-rest": [checklist_report.Rest],
     "finish report": [checklist_report.ChecklistReport, checklist_report.CategoryRow],
     "evaluate": [
         evaluation.Evaluation,
@@ -509,6 +509,17 @@ def totals() -> str:
     )
 
 
+def packages() -> str:
+    """What each package is for, in the first line of its docstring."""
+    root = Path(daplug_supervisor.__file__).parent
+    rows = []
+    for path in sorted(root.rglob("*/__init__.py"), key=lambda path: path.parent.relative_to(root).parts):
+        name = path.parent.relative_to(root).as_posix()
+        said = (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]
+        rows.append((f"`{name}/`", said.replace("``", "`")))
+    return table(("package", "what is in it"), rows)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "promises": promises,
     "totals": totals,
@@ -519,6 +530,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "events": machine.events_table,
     "exit-codes": exit_codes,
     "json": json_forms,
+    "packages": packages,
     "plan-fields": plan_fields,
     "providers": providers,
     "rules": machine.rules_table,

@@ -9,11 +9,11 @@ from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.commands import Command, Verb, events_of
 from daplug_supervisor.core.decide import Complete, Decision, Start, decide, wake_at
 from daplug_supervisor.core.delegation import children_done
-from daplug_supervisor.core.new_tasks import Known
 from daplug_supervisor.core.plan import Plan, Provider, Retry, Task
 from daplug_supervisor.core.results import Exit, Finding, Outcome, OutcomeKind, Result, Usage
 from daplug_supervisor.core.retry import after_attempt
 from daplug_supervisor.core.state import Pool, Run, State, TaskState, apply
+from daplug_supervisor.core.surgery.new_tasks import Known
 
 RUN = "r1"
 NOTHING = Known()

@@ -22,11 +22,11 @@ from daplug_supervisor.core.plan import Commit, Criterion, Plan, Provider, Task
 from daplug_supervisor.core.results import Blame, Exit, Finding, Outcome, OutcomeKind, Result, Usage
 from daplug_supervisor.core.retry import after_attempt
 from daplug_supervisor.core.state import apply
-from daplug_supervisor.views.evaluation import Planning
-from daplug_supervisor.views.html import page
-from daplug_supervisor.views.report import Report, report
+from daplug_supervisor.views.evaluation.figures import Planning
+from daplug_supervisor.views.html.page import page
+from daplug_supervisor.views.report.contents import Report, report
 from daplug_supervisor.views.work import WorkLeft, WorktreeRow
-from daplug_supervisor.workspace.changes import Where
+from daplug_supervisor.workspace.git.changes import Where
 
 K = OutcomeKind
 BEGINS = 1795211103.0  # 2026-11-20 21:45:03Z

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from daplug_supervisor.core.plan import Plan
-from daplug_supervisor.formats import checklist
-from daplug_supervisor.formats.checklist import Finalize
 from daplug_supervisor.formats.imported import Imported
+from daplug_supervisor.formats.todos import checklist
+from daplug_supervisor.formats.todos.checklist import Finalize
 
 FINALIZE = Finalize(
     rest=("true", "rest"), report=("true", "report"), begin=("true", "begin"), complete=("true", "complete")

@@ -12,7 +12,7 @@ from msgspec import Struct
 from daplug_supervisor.cli import options
 from daplug_supervisor.cli.output import mask, print_data, print_harmless, width
 from daplug_supervisor.cli.reading import load_run, reading
-from daplug_supervisor.core.tasker import DIRECTORY
+from daplug_supervisor.core.tasker.records import DIRECTORY
 from daplug_supervisor.errors import NotPossibleError, StateDirectoryError, UsageError
 from daplug_supervisor.views.text import clean, clock, number, table
 from daplug_supervisor.workspace import archive as archives
@@ -67,7 +67,7 @@ def archive() -> None:
 def execution(project: str, *, run: str | None, as_json: bool, state_dir: Path | None) -> int:
     """Archive a run: bundles, results, findings, logs, reports and its state, under PROJECT/execution/TIME."""
     from daplug_supervisor.cli.inspect import now  # noqa: PLC0415 (slow to import)
-    from daplug_supervisor.supervisor.execution import archive_base, archive_run, session_of  # noqa: PLC0415
+    from daplug_supervisor.supervisor.closing.execution import archive_base, archive_run, session_of  # noqa: PLC0415
 
     directory = options.directory(state_dir)
     found = load_run(directory, run)

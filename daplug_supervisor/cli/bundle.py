@@ -13,13 +13,14 @@ from daplug_supervisor.cli.output import mask, print_data, print_harmless, width
 from daplug_supervisor.cli.reading import load_run
 from daplug_supervisor.core.lookup import find_task
 from daplug_supervisor.core.model import Run, TaskState
-from daplug_supervisor.core.task_bundle import Integrity
-from daplug_supervisor.core.tasker import DIRECTORY, OVER
+from daplug_supervisor.core.tasker.bundle import Integrity
+from daplug_supervisor.core.tasker.records import DIRECTORY, OVER
 from daplug_supervisor.errors import BundleError, NotPossibleError
 from daplug_supervisor.views.text import clean, table
-from daplug_supervisor.workspace import attempt_bundles, task_bundles
+from daplug_supervisor.workspace import attempt_bundles
 from daplug_supervisor.workspace.files import StateDirectory
-from daplug_supervisor.workspace.task_bundles import ResultInfo
+from daplug_supervisor.workspace.tasker import bundles as task_bundles
+from daplug_supervisor.workspace.tasker.bundles import ResultInfo
 
 
 class Generated(Struct, frozen=True):
@@ -78,7 +79,7 @@ def generate(task: str, *, target: Path | None, as_json: bool) -> int:
 @options.as_json
 def generate_ready(*, target: Path | None, as_json: bool) -> int:
     """Make the bundles of all tasks that could start now."""
-    from daplug_supervisor.formats.tasker_home import home  # noqa: PLC0415 (slow to import)
+    from daplug_supervisor.formats.tasker.home import home  # noqa: PLC0415 (slow to import)
 
     session = _session(target)
     found = home(session.parent)
@@ -92,7 +93,7 @@ def generate_ready(*, target: Path | None, as_json: bool) -> int:
 
 
 def _generate(session: Path, tasks: Sequence[str], *, as_json: bool) -> int:
-    from daplug_supervisor.formats.tasker_home import home  # noqa: PLC0415 (as above)
+    from daplug_supervisor.formats.tasker.home import home  # noqa: PLC0415 (as above)
     from daplug_supervisor.supervisor.clock import SystemClock  # noqa: PLC0415
     from daplug_supervisor.views.text import stamp  # noqa: PLC0415
 

@@ -30,8 +30,8 @@ from daplug_supervisor.journal import wal
 from daplug_supervisor.journal.reader import ReadOnlyJournal
 from daplug_supervisor.ports import Identity
 from daplug_supervisor.processes import tree
-from daplug_supervisor.supervisor import repair
 from daplug_supervisor.supervisor.clock import SystemClock, clock_of
+from daplug_supervisor.supervisor.repair import journal as repair
 from daplug_supervisor.views.health import still_suspicious, suspect_words
 from daplug_supervisor.views.text import clean, command, number
 from daplug_supervisor.workers.cli.models import CLIS

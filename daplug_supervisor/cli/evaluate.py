@@ -35,9 +35,9 @@ def evaluate(
     state_dir: Path | None,
 ) -> int:
     """Evaluate RUN: how good its plan was, what was proven, what failed and why, what it cost, what recurs."""
-    from daplug_supervisor.supervisor.execution import evaluation_of  # noqa: PLC0415 (slow to import)
-    from daplug_supervisor.views import evaluation as views  # noqa: PLC0415
-    from daplug_supervisor.views import evaluation_text as texts  # noqa: PLC0415
+    from daplug_supervisor.supervisor.closing.execution import evaluation_of  # noqa: PLC0415 (slow to import)
+    from daplug_supervisor.views.evaluation import figures as views  # noqa: PLC0415
+    from daplug_supervisor.views.evaluation import text as texts  # noqa: PLC0415
 
     full = evaluation_of(load_run(options.directory(state_dir), run))
     found = views.metrics_only(full) if metrics_only else full
@@ -61,8 +61,8 @@ def fsm() -> None:
 @options.state_dir
 def coverage(run: str | None, *, output: Path | None, as_json: bool, state_dir: Path | None) -> int:
     """Show which transitions and invariants RUN has proven, and by which criteria of which tasks."""
-    from daplug_supervisor.supervisor.execution import coverage_of  # noqa: PLC0415 (slow to import)
-    from daplug_supervisor.views.fsm_coverage import coverage_text  # noqa: PLC0415
+    from daplug_supervisor.supervisor.closing.execution import coverage_of  # noqa: PLC0415 (slow to import)
+    from daplug_supervisor.views.evaluation.fsm_coverage import coverage_text  # noqa: PLC0415
 
     chosen = load_run(options.directory(state_dir), run)
     found = coverage_of(chosen)
@@ -81,7 +81,7 @@ def _show(found: msgspec.Struct, text: str, output: Path | None, *, as_json: boo
         else:
             print_data(told, mask()(text), as_json=False)
         return
-    from daplug_supervisor.supervisor.execution import document  # noqa: PLC0415
+    from daplug_supervisor.supervisor.closing.execution import document  # noqa: PLC0415
     from daplug_supervisor.workspace.files import write_atomically  # noqa: PLC0415
 
     data = document(told, mask()) if as_json else mask()(text).encode("utf-8", "replace") + b"\n"

@@ -62,8 +62,8 @@ def gc(*, dry_run: bool, older_than: float, save: bool, as_json: bool, state_dir
 
 
 def _cleaned(directory: StateDirectory, older_than: float, *, save: bool, dry_run: bool) -> Cleaned:
-    from daplug_supervisor.supervisor.cleaning import Wanted, clean_up, over  # noqa: PLC0415
     from daplug_supervisor.supervisor.clock import SystemClock  # noqa: PLC0415
+    from daplug_supervisor.supervisor.closing.cleaning import Wanted, clean_up, over  # noqa: PLC0415
 
     directory.require()
     with ExitStack() as stack:

@@ -43,7 +43,7 @@ def status(run: str | None, *, watched: bool, as_tree: bool, as_json: bool, stat
             "--watch, --tree and --json do not go together; programs follow `events --follow --json`"
         )
     if watched:
-        from daplug_supervisor.cli.watch import watch  # noqa: PLC0415
+        from daplug_supervisor.cli.watch.command import watch  # noqa: PLC0415
 
         return watch(options.directory(state_dir), run)
     from daplug_supervisor.views.status import status as status_of  # noqa: PLC0415
@@ -52,7 +52,7 @@ def status(run: str | None, *, watched: bool, as_tree: bool, as_json: bool, stat
     directory = options.directory(state_dir)
     found = load_run(directory, run)
     if as_tree:
-        from daplug_supervisor.views.live_tree import tree_text  # noqa: PLC0415
+        from daplug_supervisor.views.live.tree_lines import tree_text  # noqa: PLC0415
 
         click.echo(tree_text(found, now(found), width(), live=directory.holder() is not None))
         return 0
@@ -72,7 +72,7 @@ def seen_of(directory: StateDirectory, run: Run) -> SeenOf:
 
     if not run.counts[MachineStatus.REVIEWING]:
         return NOTHING_SEEN
-    from daplug_supervisor.supervisor.reports import seen  # noqa: PLC0415 (slow to import)
+    from daplug_supervisor.supervisor.closing.reports import seen  # noqa: PLC0415 (slow to import)
 
     return seen(directory, run)
 
@@ -99,10 +99,10 @@ def report(
     state_dir: Path | None,
 ) -> int:
     """Show what RUN did, and what to type next (the latest unfinished one, else the latest)."""
-    from daplug_supervisor.supervisor.reports import make_report  # noqa: PLC0415
-    from daplug_supervisor.views.metrics import metrics_text  # noqa: PLC0415
-    from daplug_supervisor.views.report import metrics_only as only_metrics  # noqa: PLC0415
-    from daplug_supervisor.views.report_text import report_text  # noqa: PLC0415
+    from daplug_supervisor.supervisor.closing.reports import make_report  # noqa: PLC0415
+    from daplug_supervisor.views.report.contents import metrics_only as only_metrics  # noqa: PLC0415
+    from daplug_supervisor.views.report.metrics import metrics_text  # noqa: PLC0415
+    from daplug_supervisor.views.report.text import report_text  # noqa: PLC0415
 
     if as_html and (as_json or metrics_only):
         raise UsageError("--html goes with neither --json nor --metrics-only")
@@ -111,7 +111,7 @@ def report(
     at = now(found)
     full = make_report(directory, found, at, mask(), live=live)
     if as_html:
-        from daplug_supervisor.views.html import page  # noqa: PLC0415
+        from daplug_supervisor.views.html.page import page  # noqa: PLC0415
 
         return put(page(found, full, at), output)
     data = only_metrics(full) if metrics_only else full

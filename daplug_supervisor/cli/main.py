@@ -14,7 +14,7 @@ from daplug_supervisor.errors import EXIT_INT, EXIT_NOT_ALL_DONE, EXIT_USAGE, Su
 
 COMMANDS = {
     "run": "run:run",
-    "run-prompt": "run_prompt:run_prompt",
+    "run-prompt": "prompts.command:run_prompt",
     "resume": "run:resume",
     "check": "plans:check",
     "schema": "plans:schema",
@@ -26,10 +26,10 @@ COMMANDS = {
     "halt-status": "control:halt_status",
     "doctor": "doctor:doctor",
     "gc": "gc:gc",
-    "task": "task:task",
+    "task": "task.group:task",
     "provider": "provider:provider",
     "pr": "pr:pr",
-    "finish": "finish:finish",
+    "finish": "specs.finish:finish",
     "evaluate": "evaluate:evaluate",
     "bundle": "bundle:bundle",
     "fsm": "evaluate:fsm",
@@ -77,7 +77,7 @@ class Group(click.Group):
 def _is_plan(word: str) -> bool:
     if word.endswith(PLAN_ENDINGS) or os.path.exists(word):  # noqa: PTH110 (Path.exists raises for long names)
         return True
-    from daplug_supervisor.cli.specs import is_spec_word  # noqa: PLC0415 (seldom needed)
+    from daplug_supervisor.cli.specs.words import is_spec_word  # noqa: PLC0415 (seldom needed)
 
     return is_spec_word(word)
 

@@ -19,7 +19,7 @@ from daplug_supervisor.errors import EXIT_DONE, EXIT_NOT_ALL_DONE, UsageError
 from daplug_supervisor.ports import Clock, Launcher
 from daplug_supervisor.processes.launch import ShimLauncher
 from daplug_supervisor.supervisor.clock import SystemClock
-from daplug_supervisor.supervisor.messengers import Sender, send
+from daplug_supervisor.supervisor.notifying.messengers import Sender, send
 from daplug_supervisor.views.text import clean
 from daplug_supervisor.views.told import trial
 

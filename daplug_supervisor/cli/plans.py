@@ -21,9 +21,10 @@ def check(plan: Path, *, notify: bool, as_json: bool) -> int:
 
     Of a PLAN.md the sub-steps are shown as well.
     """
-    from daplug_supervisor.formats import load_foreign, load_plan, prompts  # noqa: PLC0415
-    from daplug_supervisor.views.plan import check as check_plan  # noqa: PLC0415
-    from daplug_supervisor.views.plan_text import check_text  # noqa: PLC0415
+    from daplug_supervisor.formats import load_foreign, load_plan  # noqa: PLC0415
+    from daplug_supervisor.formats.prompts import files as prompts  # noqa: PLC0415
+    from daplug_supervisor.views.plan.preview import check as check_plan  # noqa: PLC0415
+    from daplug_supervisor.views.plan.text import check_text  # noqa: PLC0415
 
     foreign = load_foreign(plan)
     loaded = load_plan(plan) if foreign is None else foreign.plan
@@ -55,7 +56,7 @@ def schema(name: str, *, as_json: bool) -> int:
     NAME is plan (the default, for editors), result (what an attempt hands in), verification, bundle or task-result
     (those of .tasker tasks).
     """
-    from daplug_supervisor.formats.schema import schema_of  # noqa: PLC0415
+    from daplug_supervisor.formats.plans.schema import schema_of  # noqa: PLC0415
 
     del as_json
     print_json(schema_of(name))

@@ -52,7 +52,7 @@ def _of_run(function: options.Decorated) -> options.Decorated:
 @options.state_dir
 def begin(pull: str, *, run: str | None, as_json: bool, state_dir: Path | None) -> int:
     """A run works for PULL (number or URL) from now on. Exit 3 if another one does, or if it is blocked."""
-    from daplug_supervisor.cli.spec_run import place  # noqa: PLC0415 (imports the supervisor)
+    from daplug_supervisor.cli.specs.run import place  # noqa: PLC0415 (imports the supervisor)
 
     here = options.here()
     who = _who(run, state_dir)
@@ -110,7 +110,7 @@ def _who(run: str | None, state_dir: Path | None) -> Who:
     if run is None:
         return Who(pulls.BY_HAND, os.urandom(6).hex())
     from daplug_supervisor.cli.reading import load_run  # noqa: PLC0415 (a person needs no journal)
-    from daplug_supervisor.cli.spec_run import who  # noqa: PLC0415
+    from daplug_supervisor.cli.specs.run import who  # noqa: PLC0415
 
     return who(load_run(options.directory(state_dir), run))
 

@@ -14,7 +14,7 @@ from daplug_supervisor.cli.output import print_data, print_harmless, width
 from daplug_supervisor.errors import UsageError
 
 if TYPE_CHECKING:
-    from daplug_supervisor.cli.specs import Chosen
+    from daplug_supervisor.cli.specs.words import Chosen
     from daplug_supervisor.core.health import Rules
     from daplug_supervisor.core.model import Run
     from daplug_supervisor.core.plan import Plan
@@ -57,12 +57,12 @@ def run(
     Ctrl-C once: nothing more is started, what runs may finish. Twice: the agents are stopped. The supervisor may
     also be killed at any time: its agents work on, and the next start takes them back.
     """
-    from daplug_supervisor.cli import specs  # noqa: PLC0415 (not for --help)
+    from daplug_supervisor.cli.specs import words as specs  # noqa: PLC0415 (not for --help)
 
     chosen = specs.choose(plan, options.here(), specs.ask_at_terminal())
     session = _session(chosen)
     if session is not None:
-        from daplug_supervisor.cli import session_plan  # noqa: PLC0415 (few plans are sessions)
+        from daplug_supervisor.cli.specs import session_plan  # noqa: PLC0415 (few plans are sessions)
 
         state_dir = session_plan.state_of(session, state_dir)
     directory = options.directory(state_dir, new=True).path
@@ -74,13 +74,13 @@ def run(
             click.echo("Nothing is left to be done.", err=True)
             return 0
     if dry_run:
-        from daplug_supervisor.views.plan import check  # noqa: PLC0415
-        from daplug_supervisor.views.plan_text import check_text  # noqa: PLC0415
+        from daplug_supervisor.views.plan.preview import check  # noqa: PLC0415
+        from daplug_supervisor.views.plan.text import check_text  # noqa: PLC0415
 
         found = check(loaded, os.environ)
         print_data(found, check_text(found, width()), as_json=as_json)
         return 0
-    from daplug_supervisor.cli import driving  # noqa: PLC0415
+    from daplug_supervisor.cli.driving import foreground as driving  # noqa: PLC0415
     from daplug_supervisor.supervisor.handle import RunHandle  # noqa: PLC0415
     from daplug_supervisor.supervisor.supervisor import Supervisor  # noqa: PLC0415
 
@@ -90,7 +90,7 @@ def run(
     async def begin(supervisor: Supervisor) -> list[RunHandle]:
         submitted = loaded
         if loaded.origin is not None and loaded.origin.format == "checklist" and not fresh:
-            from daplug_supervisor.cli import spec_run  # noqa: PLC0415 (few plans are)
+            from daplug_supervisor.cli.specs import run as spec_run  # noqa: PLC0415 (few plans are)
 
             submitted = await spec_run.before(supervisor, loaded)
         elif session is not None and not fresh:
@@ -118,7 +118,7 @@ def _loaded(
     chosen: Chosen, state: Path, provider: str | None, *, worktree: bool
 ) -> tuple[Imported | None, Plan]:
     """The plan, and what else its file says if that is a foreign one."""
-    from daplug_supervisor.cli import spec_plan  # noqa: PLC0415
+    from daplug_supervisor.cli.specs import plan as spec_plan  # noqa: PLC0415
     from daplug_supervisor.formats import load_foreign, load_plan  # noqa: PLC0415
 
     if spec_plan.is_checklist(chosen):
@@ -126,7 +126,7 @@ def _loaded(
         return found, found.plan
     session = _session(chosen)
     if session is not None:
-        from daplug_supervisor.cli import session_plan  # noqa: PLC0415 (few plans are)
+        from daplug_supervisor.cli.specs import session_plan  # noqa: PLC0415 (few plans are)
 
         found = session_plan.load(session, provider=provider, worktree=worktree)
         return found, found.plan
@@ -140,13 +140,13 @@ def _loaded(
 
 def _session(chosen: Chosen) -> Path | None:
     """The target whose .tasker was chosen; None if it was something else."""
-    from daplug_supervisor.formats.tasker_home import find  # noqa: PLC0415 (not for --help)
+    from daplug_supervisor.formats.tasker.home import find  # noqa: PLC0415 (not for --help)
 
     return None if chosen.is_spec else find(chosen.path)
 
 
 def _in_the_end(directory: StateDirectory, run: Run) -> str:
-    from daplug_supervisor.cli.spec_run import in_the_end  # noqa: PLC0415
+    from daplug_supervisor.cli.specs.run import in_the_end  # noqa: PLC0415
 
     return in_the_end(directory, run)
 
@@ -180,12 +180,12 @@ def resume(
     directory.stop_file.unlink(missing_ok=True)
     if directory.holder() is not None:
         return tell(directory, "resume", run=run or "", as_json=as_json)
-    from daplug_supervisor.cli import driving  # noqa: PLC0415
+    from daplug_supervisor.cli.driving import foreground as driving  # noqa: PLC0415
     from daplug_supervisor.supervisor.handle import RunHandle  # noqa: PLC0415
     from daplug_supervisor.supervisor.supervisor import Supervisor  # noqa: PLC0415
 
     async def begin(supervisor: Supervisor) -> list[RunHandle]:
-        from daplug_supervisor.cli import spec_run  # noqa: PLC0415
+        from daplug_supervisor.cli.specs import run as spec_run  # noqa: PLC0415
 
         await spec_run.resumed(supervisor, run)
         handles = await supervisor.resume(run, parallel=parallel)

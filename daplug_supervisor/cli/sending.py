@@ -24,9 +24,9 @@ from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.commands import FOR_AGENTS, Command, Verb
 from daplug_supervisor.errors import NotPossibleError, SupervisorError, UsageError
 from daplug_supervisor.journal.reader import ReadOnlyJournal
-from daplug_supervisor.supervisor.inbox import MAX_SIZE, send, withdraw
-from daplug_supervisor.supervisor.offline import carry_out
-from daplug_supervisor.supervisor.orders import as_before
+from daplug_supervisor.supervisor.commands.inbox import MAX_SIZE, send, withdraw
+from daplug_supervisor.supervisor.commands.offline import carry_out
+from daplug_supervisor.supervisor.commands.orders import as_before
 from daplug_supervisor.views.text import clean
 from daplug_supervisor.workspace import outbox
 from daplug_supervisor.workspace.files import StateDirectory, open_output, write_atomically

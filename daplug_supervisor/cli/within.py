@@ -18,7 +18,7 @@ from msgspec import Struct
 from daplug_supervisor.core.bundle import ATTEMPT_VARIABLE
 from daplug_supervisor.workspace import outbox
 from daplug_supervisor.workspace.files import NAME, open_output
-from daplug_supervisor.workspace.registry import Place
+from daplug_supervisor.workspace.git.registry import Place
 
 _TOKEN = re.compile(r"[0-9a-f]{16}")
 """The mark of an attempt; criteria and hooks have longer ones."""

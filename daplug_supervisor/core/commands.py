@@ -10,11 +10,11 @@ from msgspec import Meta, Struct
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.lookup import find_provider, find_task
 from daplug_supervisor.core.machine import Status
-from daplug_supervisor.core.new_tasks import Known, NewTask
 from daplug_supervisor.core.queues import sharing
 from daplug_supervisor.core.results import RETRYABLE
 from daplug_supervisor.core.state import Run, TaskState
-from daplug_supervisor.core.surgery import Edit, create, delegate, remove, split, update
+from daplug_supervisor.core.surgery.edits import Edit, create, delegate, remove, split, update
+from daplug_supervisor.core.surgery.new_tasks import Known, NewTask
 from daplug_supervisor.errors import NotPossibleError
 
 Verb = Literal[

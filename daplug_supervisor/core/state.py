@@ -39,8 +39,8 @@ from daplug_supervisor.core.queues import (
     satisfy,
     unqueue,
 )
-from daplug_supervisor.core.replanning import added, changed, removed, sound
 from daplug_supervisor.core.results import ANSWERED, RULES, OutcomeKind, Result, uses_try
+from daplug_supervisor.core.surgery.replanning import added, changed, removed, sound
 from daplug_supervisor.core.times import move, set_by
 from daplug_supervisor.errors import IllegalTransitionError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from daplug_supervisor.core.plan import Plan
-from daplug_supervisor.formats.planyaml import load
+from daplug_supervisor.formats.plans.planyaml import load
 
 if TYPE_CHECKING:
     from daplug_supervisor.formats.imported import Imported

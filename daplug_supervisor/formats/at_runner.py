@@ -12,9 +12,9 @@ from typing import Any, Literal
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from daplug_supervisor.formats.batch import RUN_TIMEOUT, Batch, Item
 from daplug_supervisor.formats.findings import escaped, shown
 from daplug_supervisor.formats.imported import AS_DAPLUG, Imported, Reading
+from daplug_supervisor.formats.prompts.batch import RUN_TIMEOUT, Batch, Item
 
 Reference = int | str
 

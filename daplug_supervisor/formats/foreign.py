@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import replace
 
-from daplug_supervisor.formats import at_runner, checklist, sprint, tasker
+from daplug_supervisor.formats import at_runner, sprint
 from daplug_supervisor.formats.imported import Imported, Reading
+from daplug_supervisor.formats.tasker import plan as tasker
+from daplug_supervisor.formats.todos import checklist
 
 if TYPE_CHECKING:
     from pathlib import Path

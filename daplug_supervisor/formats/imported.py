@@ -10,13 +10,13 @@ from msgspec import Struct
 
 from daplug_supervisor.core.plan import Plan, Task
 from daplug_supervisor.errors import PlanError, Problem, UsageError
-from daplug_supervisor.formats import prompts
-from daplug_supervisor.formats.batch import ATTEMPT_TIMEOUT, Batch, Item, make_plan
 from daplug_supervisor.formats.findings import dotted, escaped
-from daplug_supervisor.formats.models import DEFAULT_MODEL, Who, parse
+from daplug_supervisor.formats.prompts import files as prompts
+from daplug_supervisor.formats.prompts.batch import ATTEMPT_TIMEOUT, Batch, Item, make_plan
+from daplug_supervisor.formats.prompts.models import DEFAULT_MODEL, Who, parse
 
 if TYPE_CHECKING:
-    from daplug_supervisor.formats.prompts import Prompt
+    from daplug_supervisor.formats.prompts.files import Prompt
 
 T = TypeVar("T")
 AS_DAPLUG = Task(timeout=ATTEMPT_TIMEOUT)

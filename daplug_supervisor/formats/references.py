@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daplug_supervisor.core import graph
-from daplug_supervisor.core.passing import passes_on
-from daplug_supervisor.core.template import AS_TEXT, FORM, Reference, references
+from daplug_supervisor.core.instructions.passing import passes_on
+from daplug_supervisor.core.instructions.template import AS_TEXT, FORM, Reference, references
 from daplug_supervisor.formats.findings import FieldPath, Finding, Nearest, choice, escaped, shown
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from daplug_supervisor.core.plan import Loop
-from daplug_supervisor.formats.batch import RUN_TIMEOUT, Batch, Item
 from daplug_supervisor.formats.findings import escaped, fit_id, shown
 from daplug_supervisor.formats.imported import AS_DAPLUG, Imported, Reading
+from daplug_supervisor.formats.prompts.batch import RUN_TIMEOUT, Batch, Item
 
 KEYS = frozenset({"sprint_id", "dependencies", "prompts"})
 _QUOTABLE = "VERIFICATION_COMPLETE"

@@ -14,8 +14,8 @@ from daplug_supervisor.core.addresses import holds_secret
 from daplug_supervisor.core.plan import Plan, Task, assignment
 from daplug_supervisor.core.secrets import in_plan
 from daplug_supervisor.errors import UsageError
-from daplug_supervisor.formats import prompts
 from daplug_supervisor.formats.checks import MAX_ACCOUNT
+from daplug_supervisor.formats.prompts import files as prompts
 from daplug_supervisor.ports import KnowsAccounts, Worker
 from daplug_supervisor.workers import registry
 from daplug_supervisor.workers.settings import Settings

@@ -11,7 +11,7 @@ from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.state import Run
 from daplug_supervisor.ports import Clock
 from daplug_supervisor.supervisor.recorder import Recorder
-from daplug_supervisor.views.report import Report, report
+from daplug_supervisor.views.report.contents import Report, report
 
 Confirm = Callable[[Run, str], Awaitable[bool]]
 """Asked before a task starts (run, task); False halts the run."""

@@ -9,7 +9,7 @@ from daplug_supervisor.core.changes import Changes, changes
 from daplug_supervisor.core.machine import Status
 from daplug_supervisor.core.plan import Plan
 from daplug_supervisor.core.state import Run, State, apply
-from daplug_supervisor.core.surgery import with_edits
+from daplug_supervisor.core.surgery.edits import with_edits
 from daplug_supervisor.errors import IllegalTransitionError, JournalError
 from daplug_supervisor.ports import Journal, RunMark
 

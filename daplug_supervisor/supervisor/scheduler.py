@@ -26,15 +26,16 @@ from daplug_supervisor.core.delegation import children_done
 from daplug_supervisor.core.machine import ACTIVE
 from daplug_supervisor.core.state import Run
 from daplug_supervisor.errors import SupervisorError
-from daplug_supervisor.supervisor.desk import Desk
+from daplug_supervisor.supervisor.attempts.desk import Desk
+from daplug_supervisor.supervisor.attempts.slot import work
+from daplug_supervisor.supervisor.closing.hooks import after_run, after_task
+from daplug_supervisor.supervisor.closing.reports import make_report, owners, write_report
 from daplug_supervisor.supervisor.handle import Confirm, RunHandle
-from daplug_supervisor.supervisor.hooks import after_run, after_task
-from daplug_supervisor.supervisor.notifying import Notifier
-from daplug_supervisor.supervisor.reports import make_report, owners, write_report
-from daplug_supervisor.supervisor.slot import work
+from daplug_supervisor.supervisor.notifying.episodes import Notifier
 from daplug_supervisor.views.work import WorkLeft, work_left
-from daplug_supervisor.workspace import room, tasker_home
-from daplug_supervisor.workspace.changes import Work, work_of
+from daplug_supervisor.workspace import room
+from daplug_supervisor.workspace.git.changes import Work, work_of
+from daplug_supervisor.workspace.tasker import home as tasker_home
 
 log = getLogger(__name__)
 

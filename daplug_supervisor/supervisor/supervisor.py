@@ -22,7 +22,7 @@ from daplug_supervisor.core.machine import SATISFIED, Status
 from daplug_supervisor.core.plan import Plan
 from daplug_supervisor.core.secrets import Mask
 from daplug_supervisor.core.state import Run, State
-from daplug_supervisor.core.surgery import with_edits
+from daplug_supervisor.core.surgery.edits import with_edits
 from daplug_supervisor.errors import (
     HaltedError,
     JournalError,
@@ -38,19 +38,19 @@ from daplug_supervisor.processes.tree import boot_id
 from daplug_supervisor.supervisor import recovery
 from daplug_supervisor.supervisor.admission import Admission
 from daplug_supervisor.supervisor.clock import SystemClock
+from daplug_supervisor.supervisor.commands.inbox import remove, take, waiting, watch
+from daplug_supervisor.supervisor.commands.orders import Orders, answered_before
+from daplug_supervisor.supervisor.commands.outboxes import Outboxes
 from daplug_supervisor.supervisor.handle import Confirm, RunHandle
-from daplug_supervisor.supervisor.health import HealthCheck
-from daplug_supervisor.supervisor.inbox import remove, take, waiting, watch
-from daplug_supervisor.supervisor.monitoring import Monitor
-from daplug_supervisor.supervisor.notices import Notices
-from daplug_supervisor.supervisor.notifying import Notifier
-from daplug_supervisor.supervisor.orders import Orders, answered_before
-from daplug_supervisor.supervisor.outboxes import Outboxes
+from daplug_supervisor.supervisor.monitoring.health import HealthCheck
+from daplug_supervisor.supervisor.monitoring.orchestrations import Monitor
+from daplug_supervisor.supervisor.notifying.episodes import Notifier
+from daplug_supervisor.supervisor.notifying.notices import Notices
 from daplug_supervisor.supervisor.recorder import Recorder
 from daplug_supervisor.supervisor.scheduler import Scheduler
-from daplug_supervisor.workspace import tasker_home
 from daplug_supervisor.workspace.files import NAME, StateDirectory
 from daplug_supervisor.workspace.lock import Lock
+from daplug_supervisor.workspace.tasker import home as tasker_home
 
 _LEAVE = 5.0
 """Seconds that a full disk is waited for once the supervisor is to end."""

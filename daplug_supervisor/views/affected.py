@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from daplug_supervisor.core.affected import Affected
+from daplug_supervisor.core.surgery.affected import Affected
 from daplug_supervisor.views.text import clean, wrap
 
 

@@ -24,6 +24,14 @@ _LONGEST = 400
 _DEAD = (Status.FAILED, Status.STUCK, Status.CANCELLED)
 
 
+class Rest(Struct, frozen=True):
+    """What was left and is committed now: the commit (null: none), its files, and what there is to say of it."""
+
+    commit: str | None = None
+    files: tuple[str, ...] = ()
+    detail: str = ""
+
+
 class CategoryRow(Struct, frozen=True):
     """The criteria of a category. `status`: ``PASS``, ``FAIL``, or ``OPEN``: none failed, some are left.
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from daplug_supervisor.core.machine import ACTIVE, Status
 from daplug_supervisor.core.model import Run, TaskState
 from daplug_supervisor.core.plan import assignment
-from daplug_supervisor.views import claims
+from daplug_supervisor.views.report import claims
 
 _DIGITS = 3
 _STATUS = {

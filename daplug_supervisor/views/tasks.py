@@ -23,7 +23,7 @@ from daplug_supervisor.views.family import (
     parts_used,
     progress_of,
 )
-from daplug_supervisor.views.orchestration_state import SubtaskHealth
+from daplug_supervisor.views.orchestration.state import SubtaskHealth
 from daplug_supervisor.views.proven import (
     CriterionRow,
     criteria_lines,

@@ -19,7 +19,7 @@ _SHOWN_ROWS = 20
 
 
 class WorkLike(Protocol):
-    """What was found in a worktree (see `workspace.changes.Work`)."""
+    """What was found in a worktree (see `workspace.git.changes.Work`)."""
 
     @property
     def path(self) -> str: ...  # noqa: D102

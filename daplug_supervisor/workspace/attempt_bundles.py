@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from daplug_supervisor.core.bundle import Bundle
 from daplug_supervisor.core.model import Run, TaskState
-from daplug_supervisor.core.task_bundle import Checksum, Integrity, failed
+from daplug_supervisor.core.tasker.bundle import Checksum, Integrity, failed
 from daplug_supervisor.errors import BundleError
 from daplug_supervisor.workspace.files import BUNDLE, StateDirectory
 from daplug_supervisor.workspace.folders import read_whole

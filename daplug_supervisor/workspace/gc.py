@@ -13,11 +13,12 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from daplug_supervisor.workspace import git, snapshots
-from daplug_supervisor.workspace.changes import uncommitted_in
-from daplug_supervisor.workspace.registry import Place, Record, known, locked
-from daplug_supervisor.workspace.survey import Found, removed, survey
-from daplug_supervisor.workspace.worktrees import remove, saved, why_not
+from daplug_supervisor.workspace.git import running as git
+from daplug_supervisor.workspace.git import snapshots
+from daplug_supervisor.workspace.git.changes import uncommitted_in
+from daplug_supervisor.workspace.git.registry import Place, Record, known, locked
+from daplug_supervisor.workspace.git.survey import Found, removed, survey
+from daplug_supervisor.workspace.git.worktrees import remove, saved, why_not
 
 _PATIENCE = 60.0
 

@@ -19,7 +19,7 @@ from daplug_supervisor import Retry, RunHandle, Supervisor
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.machine import Status
 from daplug_supervisor.core.plan import Plan, Provider, Task
-from daplug_supervisor.workspace import run_branch
+from daplug_supervisor.workspace.git import run_branch
 
 LONG = 240.0
 """Seconds after which a test gives up on a CLI: they are slow when the machine is busy."""

@@ -19,7 +19,7 @@ from pathlib import Path
 import cli
 from cli import PATIENCE, Place, until
 
-from daplug_supervisor.cli.driving import ONE_WISH
+from daplug_supervisor.cli.driving.foreground import ONE_WISH
 
 HIDDEN = ("\x1b[?25l", "\x1b[?1049h")
 """What takes the cursor or the screen away from whoever comes next."""

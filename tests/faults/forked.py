@@ -85,7 +85,8 @@ def forge() -> Iterator[Forge]:
 
 def serve() -> None:
     """Take orders from stdin until it ends."""
-    from daplug_supervisor.cli import driving, run  # noqa: F401 (imported once for all lives)
+    from daplug_supervisor.cli import run  # noqa: F401 (imported once for all lives)
+    from daplug_supervisor.cli.driving import foreground as driving  # noqa: F401 (imported once for all lives)
     from daplug_supervisor.cli.main import main
 
     for line in sys.stdin:

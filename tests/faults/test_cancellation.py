@@ -20,7 +20,7 @@ from promises import Proof
 from daplug_supervisor import Plan, Report, Supervisor
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.commands import Command
-from daplug_supervisor.views.report import report
+from daplug_supervisor.views.report.contents import report
 
 place = pytest.fixture(opened)
 

@@ -22,7 +22,7 @@ from daplug_supervisor.core.state import State, apply, fold
 from daplug_supervisor.errors import JournalError
 from daplug_supervisor.journal.reader import ReadOnlyJournal, examine
 from daplug_supervisor.journal.sqlite import SqliteJournal
-from daplug_supervisor.supervisor import repair
+from daplug_supervisor.supervisor.repair import journal as repair
 from daplug_supervisor.workspace.files import StateDirectory
 
 Damage = Callable[[dict[str, bytes], random.Random], str]

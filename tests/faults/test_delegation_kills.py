@@ -91,8 +91,8 @@ def case(name: str, root: Path) -> tuple[Callable[[], Any], Callable[[], Any]]:
     from repositories import new_repository
     from test_landing_kills import picture
 
-    from daplug_supervisor.workspace import handover, run_branch
-    from daplug_supervisor.workspace.worktrees import worktree
+    from daplug_supervisor.workspace.git import handover, run_branch
+    from daplug_supervisor.workspace.git.worktrees import worktree
 
     repository = begun(root)
     task = Task(repository, "a")
@@ -189,7 +189,7 @@ def live(target: Path, number: int) -> None:
     import anyio
 
     from daplug_supervisor.journal.sqlite import SqliteJournal
-    from daplug_supervisor.workspace import git as running
+    from daplug_supervisor.workspace.git import running
 
     started, insert, count = running._started, SqliteJournal._insert, 0
 
@@ -225,7 +225,7 @@ async def driven(target: Path) -> None:
 
     from daplug_supervisor import Provider, Supervisor
     from daplug_supervisor.core.commands import Command
-    from daplug_supervisor.core.new_tasks import NewTask
+    from daplug_supervisor.core.surgery.new_tasks import NewTask
 
     begins = f"echo $DAPLUG_TASK >> {target}/starts; "
     holds = f"; touch {target}/ready-$DAPLUG_TASK; while :; do sleep 0.02; done"

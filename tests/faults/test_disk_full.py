@@ -20,8 +20,8 @@ from daplug_supervisor.core.plan import Provider, Retry, Task
 from daplug_supervisor.core.results import Outcome, OutcomeKind
 from daplug_supervisor.errors import JournalError
 from daplug_supervisor.journal.sqlite import SqliteJournal
-from daplug_supervisor.supervisor import slot
 from daplug_supervisor.supervisor import supervisor as supervising
+from daplug_supervisor.supervisor.attempts import slot
 from daplug_supervisor.workspace import bundles, room
 
 place = pytest.fixture(opened)

@@ -15,7 +15,7 @@ from test_live import OURS, Terminal
 from walking import calls, said
 
 from daplug_supervisor import Loop, Provider, Retry, Supervisor, Task
-from daplug_supervisor.supervisor.inbox import take
+from daplug_supervisor.supervisor.commands.inbox import take
 from daplug_supervisor.views.text import clean, harmless_json
 
 place = pytest.fixture(opened)
@@ -134,7 +134,7 @@ def test_nor_what_is_refused(place: Place, proof: Proof) -> None:
 @pytest.mark.promise("P26")
 async def test_nor_does_the_log(place: Place) -> None:
     """What the supervisor logs of an inbox file and of a worker that fails."""
-    from daplug_supervisor.cli.logs import log_to
+    from daplug_supervisor.cli.driving.logs import log_to
 
     class Failing:
         output_wanted = 0

@@ -28,9 +28,9 @@ from daplug_supervisor.core.plan import Assignment, Plan
 from daplug_supervisor.core.results import Outcome, OutcomeKind
 from daplug_supervisor.core.secrets import Lines, Mask
 from daplug_supervisor.errors import NotPossibleError, PlanError, UsageError
-from daplug_supervisor.formats import planyaml
+from daplug_supervisor.formats.plans import planyaml
 from daplug_supervisor.processes import ends
-from daplug_supervisor.supervisor import inbox
+from daplug_supervisor.supervisor.commands import inbox
 from daplug_supervisor.workers import executor_output, locate
 
 place = pytest.fixture(opened)

@@ -18,12 +18,12 @@ from walking import said
 
 from daplug_supervisor.core.acceptance import Verification
 from daplug_supervisor.core.bundle import Bundle
-from daplug_supervisor.core.earlier import Earlier
-from daplug_supervisor.core.instructions import SECTIONS, Told, compose, filled
-from daplug_supervisor.core.passing import Wisdom
+from daplug_supervisor.core.instructions.earlier import Earlier
+from daplug_supervisor.core.instructions.passing import Wisdom
+from daplug_supervisor.core.instructions.sections import SECTIONS, Told, compose, filled
+from daplug_supervisor.core.instructions.template import as_text, fill
 from daplug_supervisor.core.plan import Assignment, Criterion, Loop, Provider, Retry, Task
 from daplug_supervisor.core.results import Finding
-from daplug_supervisor.core.template import as_text, fill
 
 place = pytest.fixture(opened)
 

@@ -14,14 +14,16 @@ from hostile import MIB, PLANS
 from promises import Proof
 
 from daplug_supervisor.errors import PlanError, UsageError
-from daplug_supervisor.formats import load_plan, prompts
+from daplug_supervisor.formats import load_plan
+from daplug_supervisor.formats.prompts import files as prompts
 
 CHILD = """
 import gc, json, sys, time
 gc.disable()  # as the program does
 from pathlib import Path
 from daplug_supervisor.errors import PlanError
-from daplug_supervisor.formats import load_plan, planyaml
+from daplug_supervisor.formats.plans import planyaml
+from daplug_supervisor.formats import load_plan
 import yaml
 def peak():  # not ru_maxrss, which a process inherits
     return 1024 * int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
@@ -79,7 +81,7 @@ def test_a_hostile_plan_is_refused_at_once(name: str, proof: Proof, tmp_path: Pa
 
 def test_small_hostile_plans_are_refused_with_their_line() -> None:
     """The same where no file is large, without a process for each: it shows that nothing depends on size."""
-    from daplug_supervisor.formats import planyaml
+    from daplug_supervisor.formats.plans import planyaml
 
     for name, (content, words, named) in PLANS.items():
         if name in (

@@ -15,7 +15,7 @@ from promises import Proof
 
 from daplug_supervisor import Bundle, Loop, PlanError, Provider, Retry, Settings, Task
 from daplug_supervisor.core.plan import Assignment
-from daplug_supervisor.formats import planyaml
+from daplug_supervisor.formats.plans import planyaml
 from daplug_supervisor.workers.executor import ExecutorWorker
 
 place = pytest.fixture(opened)

@@ -45,7 +45,7 @@ def test_killed_between_any_two_commands_of_git(case: str, tmp_path: Path, proof
 
 def killed_at(number: int, do: Callable[[], Any]) -> bool:
     """Do something in a child that is killed before it runs git for the time of that number; whether it was."""
-    from daplug_supervisor.workspace import git as running
+    from daplug_supervisor.workspace.git import running
 
     child = os.fork()
     if child:
@@ -96,7 +96,7 @@ def case(name: str, root: Path) -> tuple[Callable[[], Any], Callable[[], dict[st
     """What is to be done, on what is made for it; and what to look at."""
     from landings import Task, begun
 
-    from daplug_supervisor.workspace import commits, marks, messages, rollback, run_branch
+    from daplug_supervisor.workspace.git import commits, marks, messages, rollback, run_branch
 
     repository = begun(root)
     if name == "commit":

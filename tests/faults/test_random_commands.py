@@ -30,13 +30,13 @@ from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.commands import Command, Verb
 from daplug_supervisor.core.graph import cycle
 from daplug_supervisor.core.machine import ACTIVE, SATISFIED, Status
-from daplug_supervisor.core.new_tasks import NewTask
 from daplug_supervisor.core.queues import waits
 from daplug_supervisor.core.state import Run, fold
-from daplug_supervisor.core.surgery import Edit
+from daplug_supervisor.core.surgery.edits import Edit
+from daplug_supervisor.core.surgery.new_tasks import NewTask
 from daplug_supervisor.errors import NotPossibleError
 from daplug_supervisor.journal.reader import ReadOnlyJournal
-from daplug_supervisor.supervisor.inbox import send, take
+from daplug_supervisor.supervisor.commands.inbox import send, take
 
 PATIENCE = 20.0
 HOLDS = "exec sleep 60"

@@ -23,7 +23,7 @@ from daplug_supervisor.errors import JournalError
 from daplug_supervisor.journal.header import repair_of
 from daplug_supervisor.journal.reader import ReadOnlyJournal, examine
 from daplug_supervisor.journal.sqlite import SqliteJournal
-from daplug_supervisor.supervisor import repair
+from daplug_supervisor.supervisor.repair import journal as repair
 from daplug_supervisor.workspace.files import StateDirectory
 
 

@@ -28,7 +28,8 @@ from daplug_supervisor.journal.header import APPLICATION_ID, SCHEMA_VERSION, wal
 from daplug_supervisor.journal.reader import ReadOnlyJournal, examine, script_of
 from daplug_supervisor.journal.rows import COLUMNS, Chain, tail_of
 from daplug_supervisor.journal.sqlite import SqliteJournal
-from daplug_supervisor.supervisor import recovery, repair
+from daplug_supervisor.supervisor import recovery
+from daplug_supervisor.supervisor.repair import journal as repair
 from daplug_supervisor.views.log import log_text
 from daplug_supervisor.workspace.files import StateDirectory
 

@@ -17,7 +17,7 @@ from cli import Place, finish, opened, plan_of, sh
 from promises import Proof
 
 from daplug_supervisor import Provider
-from daplug_supervisor.workspace.worktrees import worktree
+from daplug_supervisor.workspace.git.worktrees import worktree
 
 place = pytest.fixture(opened)
 
@@ -170,7 +170,7 @@ def test_a_git_that_outlives_us_keeps_others_out(tmp_path: Path) -> None:
     """Whoever makes a worktree is killed, and its git works on: nobody clears away what that is still making."""
     fill(tmp_path)
     code = (
-        "import os, sys, subprocess; from daplug_supervisor.workspace import git, registry\n"
+        "import os, sys, subprocess; from daplug_supervisor.workspace.git import registry, running as git\n"
         "with registry.locked(sys.argv[1]):\n"
         "    subprocess.Popen(['sleep', '0.7'], pass_fds=git.held.get())\n"
         "    os.kill(os.getpid(), 9)\n"

@@ -20,7 +20,7 @@ import anyio
 import msgspec
 
 from daplug_supervisor import Report, RunHandle
-from daplug_supervisor.cli.driving import ONE_WISH
+from daplug_supervisor.cli.driving.foreground import ONE_WISH
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.plan import Plan, Provider, Retry, Task
 from daplug_supervisor.core.state import Run, State, TaskState, apply, fold

@@ -12,9 +12,9 @@ from pathlib import Path
 from msgspec.structs import replace
 from repositories import commit, git, new_repository
 
-from daplug_supervisor.workspace import run_branch
-from daplug_supervisor.workspace.run_branch import Joined, Joining
-from daplug_supervisor.workspace.worktrees import worktree
+from daplug_supervisor.workspace.git import run_branch
+from daplug_supervisor.workspace.git.run_branch import Joined, Joining
+from daplug_supervisor.workspace.git.worktrees import worktree
 
 RUN = "p-1"
 BRANCH = "daplug/run/p-1"

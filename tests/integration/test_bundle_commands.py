@@ -13,7 +13,7 @@ import session_making as making
 from cli import Place, plan_of, sh
 
 from daplug_supervisor.core.plan import Criterion, Task
-from daplug_supervisor.formats import schema
+from daplug_supervisor.formats.plans import schema
 
 
 @pytest.fixture

@@ -15,8 +15,11 @@ from cli import HOLD, MARKING, PROGRAM, STANDIN, Place, finish, kill, opened, pl
 from daplug_supervisor import Provider, Retry
 from daplug_supervisor.cli import control, doctor
 from daplug_supervisor.core import events as ev
-from daplug_supervisor.formats.schema import json_schema
-from daplug_supervisor.views import affected, log, metrics, plan, report, status, tasks, why
+from daplug_supervisor.formats.plans.schema import json_schema
+from daplug_supervisor.views import affected, log, status, tasks, why
+from daplug_supervisor.views.plan import preview as plan
+from daplug_supervisor.views.report import contents as report
+from daplug_supervisor.views.report import metrics
 
 place = pytest.fixture(opened)
 

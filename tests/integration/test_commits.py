@@ -14,11 +14,10 @@ import pytest
 from landings import copied, listed, odd, small
 from repositories import commit, git, new_repository
 
-from daplug_supervisor.workspace import commits, messages, pushing
-from daplug_supervisor.workspace import git as running
-from daplug_supervisor.workspace.commits import Committed
-from daplug_supervisor.workspace.founding import ensure_repository
-from daplug_supervisor.workspace.pushing import PushError
+from daplug_supervisor.workspace.git import commits, messages, pushing, running
+from daplug_supervisor.workspace.git.commits import Committed
+from daplug_supervisor.workspace.git.founding import ensure_repository
+from daplug_supervisor.workspace.git.pushing import PushError
 
 
 @pytest.fixture

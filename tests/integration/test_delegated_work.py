@@ -22,12 +22,13 @@ from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.commands import Command
 from daplug_supervisor.core.machine import Status
 from daplug_supervisor.core.model import Attempt, Run, TaskState
-from daplug_supervisor.core.new_tasks import NewTask
 from daplug_supervisor.core.plan import Commit, Criterion, Retry, Task
-from daplug_supervisor.supervisor import looks
-from daplug_supervisor.supervisor.delegating import Released, release
-from daplug_supervisor.workspace import handover, room, trees
-from daplug_supervisor.workspace.git import GitError
+from daplug_supervisor.core.surgery.new_tasks import NewTask
+from daplug_supervisor.supervisor.attempts import looks
+from daplug_supervisor.supervisor.attempts.delegating import Released, release
+from daplug_supervisor.workspace import room
+from daplug_supervisor.workspace.git import handover, trees
+from daplug_supervisor.workspace.git.running import GitError
 
 BRANCH = "daplug/run/p-1"
 ONE = {"p": Provider(worker="command", parallel=1)}

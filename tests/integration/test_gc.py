@@ -14,9 +14,10 @@ from repositories import commit, git, reachable, snapshots
 
 from daplug_supervisor import Retry
 from daplug_supervisor.core import events as ev
-from daplug_supervisor.workspace import changes, gc
-from daplug_supervisor.workspace.registry import Record
-from daplug_supervisor.workspace.worktrees import worktree
+from daplug_supervisor.workspace import gc
+from daplug_supervisor.workspace.git import changes
+from daplug_supervisor.workspace.git.registry import Record
+from daplug_supervisor.workspace.git.worktrees import worktree
 
 place = pytest.fixture(opened)
 

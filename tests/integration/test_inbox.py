@@ -15,8 +15,8 @@ from daplug_supervisor import Supervisor
 from daplug_supervisor.cli import sending
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.commands import Command
-from daplug_supervisor.supervisor import inbox as inboxes
-from daplug_supervisor.supervisor.inbox import MAX_SIZE
+from daplug_supervisor.supervisor.commands import inbox as inboxes
+from daplug_supervisor.supervisor.commands.inbox import MAX_SIZE
 from daplug_supervisor.workspace.files import StateDirectory
 
 place = pytest.fixture(opened)

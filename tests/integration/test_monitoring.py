@@ -31,8 +31,8 @@ from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.health import Rules
 from daplug_supervisor.core.plan import Criterion, Plan, Provider, Retry
 from daplug_supervisor.formats import load_plan
-from daplug_supervisor.views.orchestration_course import Course
-from daplug_supervisor.views.orchestration_events import follow, new_course
+from daplug_supervisor.views.orchestration.course import Course
+from daplug_supervisor.views.orchestration.events import follow, new_course
 
 place = pytest.fixture(opened)
 

@@ -18,8 +18,8 @@ from daplug_supervisor.core.acceptance import Verification
 from daplug_supervisor.core.plan import Criterion, Retry
 from daplug_supervisor.core.results import Exit, Finding, Outcome, OutcomeKind, Result
 from daplug_supervisor.core.secrets import Mask
-from daplug_supervisor.supervisor import reports
-from daplug_supervisor.supervisor.reports import printed, write_report
+from daplug_supervisor.supervisor.closing import reports
+from daplug_supervisor.supervisor.closing.reports import printed, write_report
 from daplug_supervisor.workspace import files
 from daplug_supervisor.workspace.files import StateDirectory
 
@@ -134,7 +134,7 @@ def test_a_page_that_cannot_be_made_harms_nothing(
     def broken(*_: object) -> str:
         raise RecursionError("a picture too deep")
 
-    monkeypatch.setattr("daplug_supervisor.views.html.page", broken)
+    monkeypatch.setattr("daplug_supervisor.views.html.page.page", broken)
     made = write_report(directory, story().run, 1000.0, Mask.of({}))
     assert made.counts["failed"] == 1
     folder = directory.path / "runs" / RUN
@@ -160,8 +160,9 @@ def test_the_page_costs_a_start_nothing() -> None:
     """Most commands draw no page."""
     import subprocess
 
-    line = "import sys; import daplug_supervisor.cli.main, daplug_supervisor.supervisor.reports; print(*sys.modules)"
+    modules = "daplug_supervisor.cli.main, daplug_supervisor.supervisor.closing.reports"
+    line = f"import sys; import {modules}; print(*sys.modules)"
     names = subprocess.run(
         [sys.executable, "-c", line], capture_output=True, text=True, check=True, timeout=60
     ).stdout
-    assert "daplug_supervisor.views.html" not in names.split()
+    assert "daplug_supervisor.views.html.page" not in names.split()

@@ -9,9 +9,9 @@ import pytest
 from landings import copied, identified, odd
 from repositories import commit, git, new_repository, reachable, snapshots
 
-from daplug_supervisor.workspace import messages
-from daplug_supervisor.workspace.marks import Marks, differences, forget, marks
-from daplug_supervisor.workspace.rollback import NotRestoredError, RolledBack, roll_back
+from daplug_supervisor.workspace.git import messages
+from daplug_supervisor.workspace.git.marks import Marks, differences, forget, marks
+from daplug_supervisor.workspace.git.rollback import NotRestoredError, RolledBack, roll_back
 
 
 @pytest.fixture

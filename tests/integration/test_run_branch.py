@@ -12,9 +12,8 @@ from landings import BRANCH, LINES, RUN, Task, begun, identified, landed, listed
 from msgspec.structs import replace
 from repositories import commit, git, new_repository, reachable, snapshots
 
-from daplug_supervisor.workspace import git as running
-from daplug_supervisor.workspace import run_branch
-from daplug_supervisor.workspace.snapshots import NestedError
+from daplug_supervisor.workspace.git import run_branch, running
+from daplug_supervisor.workspace.git.snapshots import NestedError
 
 
 @pytest.fixture
@@ -552,7 +551,7 @@ def test_two_processes_join_at_the_same_time(repository: Path) -> None:
         task.line(7 * number, f"by {task.name}")
     script = (
         "import sys; from landings import Task; from pathlib import Path\n"
-        "from daplug_supervisor.workspace import run_branch\n"
+        "from daplug_supervisor.workspace.git import run_branch\n"
         "task = Task(Path(sys.argv[1]), sys.argv[2])\n"
         "while not run_branch.settle(task.repository, 'p-1', task.join()): pass\n"
     )

@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 from repositories import commit, git, new_repository, reachable, snapshots
 
-from daplug_supervisor.workspace import changes, registry
-from daplug_supervisor.workspace import git as running
-from daplug_supervisor.workspace.worktrees import Worktree, worktree
+from daplug_supervisor.workspace.git import changes, registry, running
+from daplug_supervisor.workspace.git.worktrees import Worktree, worktree
 
 
 @pytest.fixture
@@ -252,7 +251,7 @@ fi
 exec "$REAL_GIT" "$@"
 """
 MAKE = (
-    "import sys; from pathlib import Path; from daplug_supervisor.workspace.worktrees import worktree;"
+    "import sys; from pathlib import Path; from daplug_supervisor.workspace.git.worktrees import worktree;"
     "worktree(Path(sys.argv[1]), owner='run/a', name='run-a')"
 )
 
@@ -306,7 +305,7 @@ def test_killed_at_any_moment_nothing_uncommitted_is_lost(repository: Path) -> N
     chosen = random.Random(4)
     kept: list[str] = []
     take = (
-        "import sys; from pathlib import Path; from daplug_supervisor.workspace.worktrees import worktree;"
+        "import sys; from pathlib import Path; from daplug_supervisor.workspace.git.worktrees import worktree;"
         "print(worktree(Path(sys.argv[1]), owner=sys.argv[2], name='run-a', on_conflict=sys.argv[3]).path)"
     )
     for number in range(6):

@@ -19,7 +19,7 @@ from daplug_supervisor.core.bundle import Bundle
 from daplug_supervisor.core.plan import Assignment, Task
 from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind
 from daplug_supervisor.processes import setup
-from daplug_supervisor.supervisor import setups
+from daplug_supervisor.supervisor.attempts import setups
 
 place = pytest.fixture(opened)
 

@@ -24,7 +24,7 @@ from daplug_supervisor import (
 )
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core import plan as plans
-from daplug_supervisor.workspace.worktrees import worktree
+from daplug_supervisor.workspace.git.worktrees import worktree
 
 place = pytest.fixture(opened)
 

@@ -11,8 +11,11 @@ from cli import Place, Ran, opened
 from github_making import REPO, SPEC, URL, Github, Site, todo
 from repositories import commit, git, new_repository
 
-from daplug_supervisor.cli import finish, main, spec_plan, specs
-from daplug_supervisor.cli.specs import Chosen, choose
+from daplug_supervisor.cli import main
+from daplug_supervisor.cli.specs import finish
+from daplug_supervisor.cli.specs import plan as spec_plan
+from daplug_supervisor.cli.specs import words as specs
+from daplug_supervisor.cli.specs.words import Chosen, choose
 from daplug_supervisor.core.plan import Plan
 from daplug_supervisor.errors import UsageError
 from daplug_supervisor.workspace.gh import GithubError, NoGithubError

@@ -17,15 +17,15 @@ import pytest
 from cli import HOLD, MARKING, PROGRAM, STANDIN, Place, Ran, finish, kill, opened, plan_of, sh, until
 
 from daplug_supervisor import Plan, Retry
-from daplug_supervisor.cli.asking import LARGEST
 from daplug_supervisor.cli.main import main
 from daplug_supervisor.cli.output import mask
-from daplug_supervisor.cli.task import task as group
-from daplug_supervisor.cli.task_changes import INSTEAD
+from daplug_supervisor.cli.task.asking import LARGEST
+from daplug_supervisor.cli.task.changes import INSTEAD
+from daplug_supervisor.cli.task.group import task as group
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.commands import Command
-from daplug_supervisor.core.new_tasks import NewTask
 from daplug_supervisor.core.plan import Budget
+from daplug_supervisor.core.surgery.new_tasks import NewTask
 from daplug_supervisor.errors import UsageError
 
 place = pytest.fixture(opened)

@@ -15,7 +15,7 @@ from todo_plan import Turns, starts, subjects, tell
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.machine import Status
-from daplug_supervisor.workspace import run_branch
+from daplug_supervisor.workspace.git import run_branch
 
 place = pytest.fixture(opened)
 EVERY = [one["id"] for one in EIGHT]

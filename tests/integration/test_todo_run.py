@@ -13,8 +13,8 @@ from todo_plan import FOLDER, NAME, WORDS, plan, prepare, starts, subjects, text
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.machine import Status
-from daplug_supervisor.formats import checklist, substeps
-from daplug_supervisor.workspace import run_branch
+from daplug_supervisor.formats.todos import checklist, substeps
+from daplug_supervisor.workspace.git import run_branch
 
 place = pytest.fixture(opened)
 RUN = f"{NAME}-1"

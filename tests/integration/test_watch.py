@@ -17,7 +17,7 @@ from cli import HOLD, MARKING, PROGRAM, Place, alive, finish, kill, opened, plan
 
 from daplug_supervisor.core.commands import Command
 from daplug_supervisor.core.plan import Plan, Provider, Retry
-from daplug_supervisor.supervisor.inbox import send
+from daplug_supervisor.supervisor.commands.inbox import send
 from daplug_supervisor.workspace.files import StateDirectory
 
 place = pytest.fixture(opened)

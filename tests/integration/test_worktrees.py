@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from repositories import commit, git, new_repository
 
-from daplug_supervisor.workspace import git as running
-from daplug_supervisor.workspace import registry
-from daplug_supervisor.workspace.worktrees import Worktree, worktree
+from daplug_supervisor.workspace.git import registry, running
+from daplug_supervisor.workspace.git.worktrees import Worktree, worktree
 
 
 @pytest.fixture

@@ -13,10 +13,11 @@ from unittest import mock
 import anyio.lowlevel
 
 from daplug_supervisor.core.bundle import Bundle
-from daplug_supervisor.supervisor import acceptance, places, preparation, scheduler
-from daplug_supervisor.workspace import commits, messages, run_branch, worktrees
-from daplug_supervisor.workspace.run_branch import Joined, Joining
-from daplug_supervisor.workspace.worktrees import Worktree
+from daplug_supervisor.supervisor import scheduler
+from daplug_supervisor.supervisor.attempts import acceptance, places, preparation
+from daplug_supervisor.workspace.git import commits, messages, run_branch, worktrees
+from daplug_supervisor.workspace.git.run_branch import Joined, Joining
+from daplug_supervisor.workspace.git.worktrees import Worktree
 
 if TYPE_CHECKING:
     from simulated import Simulation

@@ -9,8 +9,8 @@ from msgspec import UNSET
 
 from daplug_supervisor.core.commands import FOR_AGENTS, Command, Verb
 from daplug_supervisor.core.machine import ACTIVE, Status
-from daplug_supervisor.core.new_tasks import NewTask
-from daplug_supervisor.core.surgery import Edit
+from daplug_supervisor.core.surgery.edits import Edit
+from daplug_supervisor.core.surgery.new_tasks import NewTask
 
 if TYPE_CHECKING:
     from random import Random

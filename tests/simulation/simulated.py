@@ -24,9 +24,9 @@ from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.plan import Plan
 from daplug_supervisor.core.state import Run, State, fold
 from daplug_supervisor.errors import HaltedError
-from daplug_supervisor.supervisor import inbox
 from daplug_supervisor.supervisor import supervisor as supervising
-from daplug_supervisor.supervisor.monitoring import Monitor
+from daplug_supervisor.supervisor.commands import inbox
+from daplug_supervisor.supervisor.monitoring.orchestrations import Monitor
 from daplug_supervisor.testing import (
     Commit,
     CrashError,

@@ -13,9 +13,9 @@ from msgspec.structs import replace
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.commands import Command, events_of
 from daplug_supervisor.core.decide import Start
-from daplug_supervisor.core.new_tasks import NewTask
 from daplug_supervisor.core.plan import Plan, Provider, Retry
 from daplug_supervisor.core.results import OutcomeKind
+from daplug_supervisor.core.surgery.new_tasks import NewTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,13 +11,13 @@ from core_making import Story, plan_of
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.commands import Command
 from daplug_supervisor.core.machine import Status
-from daplug_supervisor.core.new_tasks import NewTask
 from daplug_supervisor.core.plan import Assignment, Provider, Task
-from daplug_supervisor.core.surgery import Edit
+from daplug_supervisor.core.surgery.edits import Edit
+from daplug_supervisor.core.surgery.new_tasks import NewTask
 from daplug_supervisor.errors import NotPossibleError, UsageError
 from daplug_supervisor.supervisor.admission import Admission
-from daplug_supervisor.supervisor.admitting import admitted
-from daplug_supervisor.supervisor.orders import Orders
+from daplug_supervisor.supervisor.commands.admitting import admitted
+from daplug_supervisor.supervisor.commands.orders import Orders
 from daplug_supervisor.workers.command import CommandWorker
 from daplug_supervisor.workers.settings import Settings
 

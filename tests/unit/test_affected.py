@@ -9,12 +9,12 @@ from core_making import Story, plan_of
 from core_making import task as of_codex
 
 from daplug_supervisor.core import events as ev
-from daplug_supervisor.core.affected import Affected, Difference, Moved, Waiting, affected, waits_for
 from daplug_supervisor.core.commands import Command, events_of
-from daplug_supervisor.core.new_tasks import Known, NewTask
 from daplug_supervisor.core.plan import Plan, Provider, Task
 from daplug_supervisor.core.results import OutcomeKind
-from daplug_supervisor.core.surgery import Edit
+from daplug_supervisor.core.surgery.affected import Affected, Difference, Moved, Waiting, affected, waits_for
+from daplug_supervisor.core.surgery.edits import Edit
+from daplug_supervisor.core.surgery.new_tasks import Known, NewTask
 from daplug_supervisor.views.affected import Preview, affected_text
 
 LOCAL = Provider(worker="command")

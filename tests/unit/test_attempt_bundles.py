@@ -11,7 +11,7 @@ from build import World, plan, task
 
 from daplug_supervisor.core.bundle import Bundle
 from daplug_supervisor.core.plan import Assignment, Task
-from daplug_supervisor.core.task_bundle import Integrity
+from daplug_supervisor.core.tasker.bundle import Integrity
 from daplug_supervisor.errors import BundleError
 from daplug_supervisor.workspace import attempt_bundles, bundles
 from daplug_supervisor.workspace.files import StateDirectory

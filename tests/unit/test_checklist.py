@@ -12,7 +12,8 @@ from todo_making import EXAMPLE, FINALIZE, plan, project, read
 from daplug_supervisor import load_plan
 from daplug_supervisor.core.plan import Commit, Criterion, Origin, Plan, Provider, Retry, Task
 from daplug_supervisor.errors import PlanError
-from daplug_supervisor.formats import checklist, load_foreign
+from daplug_supervisor.formats import load_foreign
+from daplug_supervisor.formats.todos import checklist
 
 
 def wrong(folder: Path, text: str | bytes, **options: object) -> list[str]:

@@ -14,7 +14,7 @@ from daplug_supervisor.core.bundle import Evidence
 from daplug_supervisor.core.plan import Assignment, Task, assignment
 from daplug_supervisor.core.results import Exit, Outcome, Usage
 from daplug_supervisor.errors import UsageError
-from daplug_supervisor.formats import planyaml
+from daplug_supervisor.formats.plans import planyaml
 from daplug_supervisor.ports import KnowsAccounts, ReadsLogs
 from daplug_supervisor.testing import check_worker
 from daplug_supervisor.workers.cli.models import CLIS, SHORTHANDS, choose

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daplug_supervisor.core.claims import Claim
-from daplug_supervisor.core.passing import Wisdom
-from daplug_supervisor.formats import context, folder
-from daplug_supervisor.formats.context import Halt
-from daplug_supervisor.formats.context_words import as_json, line, newest, with_halt, with_items
-from daplug_supervisor.formats.folder import FolderError, locked
+from daplug_supervisor.core.instructions.passing import Wisdom
+from daplug_supervisor.formats.todos import context, folder
+from daplug_supervisor.formats.todos.context import Halt
+from daplug_supervisor.formats.todos.context_words import as_json, line, newest, with_halt, with_items
+from daplug_supervisor.formats.todos.folder import FolderError, locked
 
 CLAIM = Claim(
     outputs={"config_path": "./config/app.json"},

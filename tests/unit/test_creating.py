@@ -11,11 +11,11 @@ from core_making import Story, plan_of, result
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.commands import Command, Verb, events_of
 from daplug_supervisor.core.lookup import find_provider
-from daplug_supervisor.core.new_tasks import Known, NewTask
-from daplug_supervisor.core.permitted import MOST_CHILDREN, free_id
 from daplug_supervisor.core.plan import Budget, Criterion, Provider, Retry, Task
 from daplug_supervisor.core.results import OutcomeKind
-from daplug_supervisor.core.surgery import Edit
+from daplug_supervisor.core.surgery.edits import Edit
+from daplug_supervisor.core.surgery.new_tasks import Known, NewTask
+from daplug_supervisor.core.surgery.permitted import MOST_CHILDREN, free_id
 from daplug_supervisor.errors import NotPossibleError
 
 PROVIDERS = {"codex": Provider(), "glm": Provider(), "local": Provider(worker="command")}
@@ -209,7 +209,7 @@ def test_a_task_of_another_run_cannot_be_waited_for() -> None:
 def test_one_task_is_created_at_a_time_and_not_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     story = made()
     refused(story, "create makes one task")
-    monkeypatch.setattr("daplug_supervisor.core.permitted.MAX_TASKS", 3)
+    monkeypatch.setattr("daplug_supervisor.core.surgery.permitted.MAX_TASKS", 3)
     with pytest.raises(NotPossibleError, match="run r1 has 3 tasks: that is the most there can be"):
         free_id(story.run, "n")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from daplug_supervisor.errors import UsageError
-from daplug_supervisor.formats.dependencies import Linked, link
-from daplug_supervisor.formats.hints import front_matter, said
-from daplug_supervisor.formats.prompts import Prompt
+from daplug_supervisor.formats.prompts.dependencies import Linked, link
+from daplug_supervisor.formats.prompts.files import Prompt
+from daplug_supervisor.formats.prompts.hints import front_matter, said
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from build import plan, task
 
 from daplug_supervisor.core.plan import Plan, Provider, Task
-from daplug_supervisor.views.estimate import complexity, estimate, minutes
-from daplug_supervisor.views.plan import check
-from daplug_supervisor.views.plan_text import check_text
+from daplug_supervisor.views.plan.estimate import complexity, estimate, minutes
+from daplug_supervisor.views.plan.preview import check
+from daplug_supervisor.views.plan.text import check_text
 
 LIMITS = {"codex": 2}
 

@@ -12,9 +12,17 @@ from msgspec.structs import replace
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.plan import Provider
 from daplug_supervisor.core.results import Finding, Result, Usage
-from daplug_supervisor.views import evaluation
-from daplug_supervisor.views import evaluation_text as texts
-from daplug_supervisor.views.evaluation import ALWAYS, Criteria, Evaluation, Planning, Proof, Rounds, evaluate
+from daplug_supervisor.views.evaluation import figures as evaluation
+from daplug_supervisor.views.evaluation import text as texts
+from daplug_supervisor.views.evaluation.figures import (
+    ALWAYS,
+    Criteria,
+    Evaluation,
+    Planning,
+    Proof,
+    Rounds,
+    evaluate,
+)
 
 
 def found(number: int = 0, label: str = "tests", detail: str = "", **more: Any) -> Finding:

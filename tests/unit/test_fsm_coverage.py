@@ -16,10 +16,10 @@ from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.plan import Criterion, Origin, Task
 from daplug_supervisor.core.results import Finding
 from daplug_supervisor.core.secrets import Mask
-from daplug_supervisor.core.tasker import Covered, Guard, Machine, Transition
+from daplug_supervisor.core.tasker.records import Covered, Guard, Machine, Transition
 from daplug_supervisor.errors import PlanError
-from daplug_supervisor.supervisor import execution
-from daplug_supervisor.views.fsm_coverage import FsmCoverage, Rule, coverage, coverage_text
+from daplug_supervisor.supervisor.closing import execution
+from daplug_supervisor.views.evaluation.fsm_coverage import FsmCoverage, Rule, coverage, coverage_text
 from daplug_supervisor.workspace import archive
 from daplug_supervisor.workspace.files import StateDirectory
 

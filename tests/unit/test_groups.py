@@ -11,12 +11,12 @@ import pytest
 
 from daplug_supervisor.core.plan import Loop, Provider, Retry, Task
 from daplug_supervisor.errors import PlanError, UsageError
-from daplug_supervisor.formats import models
-from daplug_supervisor.formats.batch import Batch, Item, make_plan
-from daplug_supervisor.formats.groups import Chosen, choose, parse, written
-from daplug_supervisor.formats.hints import said
-from daplug_supervisor.formats.models import Registry, Who, mixture
-from daplug_supervisor.formats.prompts import Prompt
+from daplug_supervisor.formats.prompts import models
+from daplug_supervisor.formats.prompts.batch import Batch, Item, make_plan
+from daplug_supervisor.formats.prompts.files import Prompt
+from daplug_supervisor.formats.prompts.groups import Chosen, choose, parse, written
+from daplug_supervisor.formats.prompts.hints import said
+from daplug_supervisor.formats.prompts.models import Registry, Who, mixture
 
 FILES = ("001-first", "002-second", "003-third", "005-fix", "api/005-api", "api/007-more")
 

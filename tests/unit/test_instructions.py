@@ -10,18 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from payloads import headings, outside_fences
 
-from daplug_supervisor.core import earlier
 from daplug_supervisor.core.acceptance import Verification
 from daplug_supervisor.core.bundle import Bundle
-from daplug_supervisor.core.earlier import Earlier, history, section, teaching
 from daplug_supervisor.core.fences import code, fenced, on_one_line, visible
-from daplug_supervisor.core.instructions import MOST_INPUT, SECTIONS, Told, compose, filled
+from daplug_supervisor.core.instructions import earlier
+from daplug_supervisor.core.instructions.delegation import Part, parts_of
+from daplug_supervisor.core.instructions.earlier import Earlier, history, section, teaching
+from daplug_supervisor.core.instructions.passing import Wisdom
+from daplug_supervisor.core.instructions.sections import MOST_INPUT, SECTIONS, Told, compose, filled
 from daplug_supervisor.core.model import Remark
-from daplug_supervisor.core.passing import Wisdom
-from daplug_supervisor.core.permitted import MOST_CHILDREN
 from daplug_supervisor.core.plan import Assignment, Commit, Criterion, Task
 from daplug_supervisor.core.results import Finding, OutcomeKind
-from daplug_supervisor.core.told_delegation import Part, parts_of
+from daplug_supervisor.core.surgery.permitted import MOST_CHILDREN
 from daplug_supervisor.errors import UsageError
 
 TEXT = "Add a cache.\n\nTo the parser."

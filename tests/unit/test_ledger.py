@@ -13,10 +13,10 @@ from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.plan import Provider
 from daplug_supervisor.core.results import Finding
 from daplug_supervisor.core.secrets import Mask
-from daplug_supervisor.supervisor import reports
-from daplug_supervisor.supervisor.ledger import PARTS, write_ledger
-from daplug_supervisor.supervisor.reports import write_report
-from daplug_supervisor.views.ledger import ledger
+from daplug_supervisor.supervisor.closing import reports
+from daplug_supervisor.supervisor.closing.ledger import PARTS, write_ledger
+from daplug_supervisor.supervisor.closing.reports import write_report
+from daplug_supervisor.views.evaluation.ledger import ledger
 from daplug_supervisor.workspace.files import StateDirectory
 
 SECRET = "hunter2hunter2"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from daplug_supervisor.supervisor.clock import SystemClock
-from daplug_supervisor.supervisor.notices import Notices
+from daplug_supervisor.supervisor.notifying.notices import Notices
 
 
 def test_told_once_when_it_begins_and_once_when_it_is_over(caplog: pytest.LogCaptureFixture) -> None:

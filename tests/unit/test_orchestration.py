@@ -12,11 +12,11 @@ from daplug_supervisor.core.claims import KEY
 from daplug_supervisor.core.health import Suspect
 from daplug_supervisor.core.plan import Criterion, Provider
 from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind, Result
-from daplug_supervisor.views.orchestration import Orchestration, orchestrations
-from daplug_supervisor.views.orchestration_course import Course
-from daplug_supervisor.views.orchestration_events import Line, follow, new_course
-from daplug_supervisor.views.orchestration_handoffs import handoff
-from daplug_supervisor.views.orchestration_state import (
+from daplug_supervisor.views.orchestration.course import Course
+from daplug_supervisor.views.orchestration.events import Line, follow, new_course
+from daplug_supervisor.views.orchestration.handoffs import handoff
+from daplug_supervisor.views.orchestration.records import Orchestration, orchestrations
+from daplug_supervisor.views.orchestration.state import (
     Orchestrations,
     SubtaskHealth,
     health_now,

@@ -16,9 +16,9 @@ from daplug_supervisor.core.commands import Command, events_of
 from daplug_supervisor.core.plan import Assignment, Task
 from daplug_supervisor.core.secrets import Mask
 from daplug_supervisor.errors import IllegalTransitionError
-from daplug_supervisor.supervisor import outboxes
-from daplug_supervisor.supervisor.outboxes import MOST, Outboxes
-from daplug_supervisor.supervisor.watching import Watch
+from daplug_supervisor.supervisor.commands import outboxes
+from daplug_supervisor.supervisor.commands.outboxes import MOST, Outboxes
+from daplug_supervisor.supervisor.commands.watching import Watch
 from daplug_supervisor.workspace import outbox
 
 TOKEN = "0123456789abcdef"

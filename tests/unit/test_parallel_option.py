@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daplug_supervisor.cli.slots import rewritten
+from daplug_supervisor.cli.prompts.slots import rewritten
 
 
 @pytest.mark.parametrize(

@@ -13,15 +13,15 @@ from daplug_supervisor.core.delegation import children_done, landing_on, parts_o
 from daplug_supervisor.core.model import Run
 from daplug_supervisor.core.queues import unmet
 from daplug_supervisor.core.results import OutcomeKind
-from daplug_supervisor.supervisor.cleaning import over
-from daplug_supervisor.supervisor.landing import message
+from daplug_supervisor.supervisor.attempts.landing import message
+from daplug_supervisor.supervisor.closing.cleaning import over
 from daplug_supervisor.views.derived import is_ready
-from daplug_supervisor.views.landed import homes_of, landing
-from daplug_supervisor.views.overlap import overlaps
+from daplug_supervisor.views.report.landed import homes_of, landing
+from daplug_supervisor.views.report.overlap import overlaps
 from daplug_supervisor.views.tasks import tasks
 from daplug_supervisor.views.why import why
 from daplug_supervisor.views.work import WorktreeRow, work_left, worktree_words
-from daplug_supervisor.workspace.changes import Work
+from daplug_supervisor.workspace.git.changes import Work
 
 RUNS = "daplug/run/r1"
 

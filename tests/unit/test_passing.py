@@ -7,11 +7,11 @@ from typing import Any
 from core_making import Story, plan_of, task
 
 from daplug_supervisor.core import events as ev
-from daplug_supervisor.core import passing
 from daplug_supervisor.core.claims import Claim, kept
-from daplug_supervisor.core.passing import Wisdom, meant, outputs, passes_on, wisdom
+from daplug_supervisor.core.instructions import passing
+from daplug_supervisor.core.instructions.passing import Wisdom, meant, outputs, passes_on, wisdom
+from daplug_supervisor.core.instructions.template import references
 from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind, Result
-from daplug_supervisor.core.template import references
 
 
 def claims(story: Story, name: str, done: bool = True, **said: Any) -> None:

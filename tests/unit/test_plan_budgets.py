@@ -8,7 +8,7 @@ import pytest
 
 from daplug_supervisor.core.plan import Budget, Plan
 from daplug_supervisor.errors import PlanError
-from daplug_supervisor.formats.planyaml import loads
+from daplug_supervisor.formats.plans.planyaml import loads
 
 
 def load(text: str) -> Plan:

@@ -14,7 +14,7 @@ import yaml
 
 from daplug_supervisor.core.plan import Loop, Provider, Retry
 from daplug_supervisor.errors import PlanError
-from daplug_supervisor.formats import planyaml
+from daplug_supervisor.formats.plans import planyaml
 
 A = "tasks: {a: {command: [x]}}"
 
@@ -283,7 +283,7 @@ def test_what_is_no_plan_file(tmp_path: Path, name: Any, message: Any) -> None:
 
 def test_json_does_not_import_yaml() -> None:
     code = (
-        "import sys; from daplug_supervisor.formats import planyaml\n"
+        "import sys; from daplug_supervisor.formats.plans import planyaml\n"
         'plan = b\'{"tasks": {"a": {"command": ["x"]}}}\'\n'
         "planyaml.loads(plan, file='', default_name='', processors=1)\n"
         "print('yaml' in sys.modules)"

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from daplug_supervisor.errors import PlanError
-from daplug_supervisor.formats import checks, findings, nodes, planjson, planyaml
+from daplug_supervisor.formats import checks, findings
+from daplug_supervisor.formats.plans import nodes, planjson, planyaml
 
 A = "tasks: {a: {command: [x]}}"
 

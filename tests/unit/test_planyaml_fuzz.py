@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from daplug_supervisor.core import graph
 from daplug_supervisor.core.plan import Plan
 from daplug_supervisor.errors import PlanError
-from daplug_supervisor.formats import planyaml
+from daplug_supervisor.formats.plans import planyaml
 
 SHORT = settings(max_examples=60, deadline=None)
 

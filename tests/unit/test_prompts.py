@@ -10,10 +10,10 @@ import pytest
 
 from daplug_supervisor.core.plan import Plan, Provider, Task
 from daplug_supervisor.errors import UsageError
-from daplug_supervisor.formats import prompts
-from daplug_supervisor.formats.batch import Batch, Item, make_plan
-from daplug_supervisor.formats.models import Who
-from daplug_supervisor.formats.prompts import Prompt, read, resolve, select
+from daplug_supervisor.formats.prompts import files as prompts
+from daplug_supervisor.formats.prompts.batch import Batch, Item, make_plan
+from daplug_supervisor.formats.prompts.files import Prompt, read, resolve, select
+from daplug_supervisor.formats.prompts.models import Who
 
 FILES = [
     "001-first.md",

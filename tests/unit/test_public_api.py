@@ -95,7 +95,7 @@ def test_the_command_line_starts_without_what_it_may_not_need(line: str) -> None
 
 
 def test_looking_at_a_run_needs_no_event_loop() -> None:
-    line = "from daplug_supervisor.cli import control, inspect, task; import daplug_supervisor.views.status"
+    line = "import daplug_supervisor.cli.task.group, daplug_supervisor.cli.inspect, daplug_supervisor.views.status"
     assert loaded(line) & SLOW == set()
 
 

@@ -14,7 +14,7 @@ from daplug_supervisor.core import events as ev
 from daplug_supervisor.core import pulls
 from daplug_supervisor.core.pulls import BLOCKED, EXECUTING, Comment, Pull, Step, Who
 from daplug_supervisor.errors import PullRequestError, UsageError
-from daplug_supervisor.formats import substeps
+from daplug_supervisor.formats.todos import substeps
 
 NEW = Pull(12, "https://github.com/acme/site/pull/12", draft=True)
 A, B = Who("login-1", "aa"), Who("login-1", "bb")

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from daplug_supervisor.formats import quota
-from daplug_supervisor.formats.models import Registry, Who, read_registry
+from daplug_supervisor.formats.prompts import quota
+from daplug_supervisor.formats.prompts.models import Registry, Who, read_registry
 
 CONFIG = "# Notes\n<daplug_config>\npreferred_agent: codex\nai_usage_awareness: {}  # yes\n</daplug_config>\n"
 

@@ -11,8 +11,10 @@ import pytest
 
 from daplug_supervisor.core.plan import Commit, Criterion, Hooks, Plan, Provider, Task
 from daplug_supervisor.errors import PlanError, Problem
-from daplug_supervisor.formats import planyaml, prompts, references
+from daplug_supervisor.formats import references
 from daplug_supervisor.formats.findings import Finding, dotted
+from daplug_supervisor.formats.plans import planyaml
+from daplug_supervisor.formats.prompts import files as prompts
 
 REF = "${a.outputs.x}"
 

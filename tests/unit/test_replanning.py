@@ -10,8 +10,8 @@ from core_making import Story, chain, plan_of, task
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.decide import Finish, Start
 from daplug_supervisor.core.plan import Provider
-from daplug_supervisor.core.replanning import waited_for
 from daplug_supervisor.core.results import OutcomeKind
+from daplug_supervisor.core.surgery.replanning import waited_for
 from daplug_supervisor.errors import IllegalTransitionError
 
 K = OutcomeKind

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from daplug_supervisor.core.plan import Defaults, Loop, Plan, PlanFile, Provider, Retry, Task
-from daplug_supervisor.formats import planyaml
-from daplug_supervisor.formats.schema import DIALECT, SCHEMAS, json_schema, schema_of
+from daplug_supervisor.formats.plans import planyaml
+from daplug_supervisor.formats.plans.schema import DIALECT, SCHEMAS, json_schema, schema_of
 
 EXAMPLES = [
     "tasks: {a: {command: [x]}}",

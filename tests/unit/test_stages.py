@@ -10,11 +10,11 @@ from core_making import Story, plan_of, result, task
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.decide import Finish, Start
 from daplug_supervisor.core.graph import MOST_STAGES
-from daplug_supervisor.core.new_tasks import NewTask
 from daplug_supervisor.core.plan import Plan, Provider, Task
 from daplug_supervisor.core.results import OutcomeKind
 from daplug_supervisor.core.stages import NO_STAGE, held, holding, stages_of, too_many
-from daplug_supervisor.core.surgery import Edit
+from daplug_supervisor.core.surgery.edits import Edit
+from daplug_supervisor.core.surgery.new_tasks import NewTask
 from daplug_supervisor.errors import NotPossibleError
 
 WIDE = {"codex": Provider(parallel=9)}

@@ -16,10 +16,10 @@ from todo_making import EXAMPLE, plan, project
 from daplug_supervisor.cli.main import cli
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.plan import Commit, Origin, Plan, Provider, Task
-from daplug_supervisor.formats.substeps import SubStep, broken, done, is_one, substeps
-from daplug_supervisor.views.plan import check
-from daplug_supervisor.views.plan_text import check_text
-from daplug_supervisor.views.substeps import substep_lines
+from daplug_supervisor.formats.todos.substeps import SubStep, broken, done, is_one, substeps
+from daplug_supervisor.views.plan.preview import check
+from daplug_supervisor.views.plan.substeps import substep_lines
+from daplug_supervisor.views.plan.text import check_text
 
 DOCUMENTED = EXAMPLE.replace("[ ] TODO 3: Utils\n\n**Type**: verification (read-only)", "[ ] TODO 3: Utils")
 """The example of the documents: a pull request, TODO 2 needs TODO 1, TODOs 1 and 3 have commits."""

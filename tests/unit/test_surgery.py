@@ -11,10 +11,10 @@ from core_making import task as of_codex
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.commands import Command, events_of
-from daplug_supervisor.core.new_tasks import Known, NewTask
 from daplug_supervisor.core.plan import Plan, Provider, Task
 from daplug_supervisor.core.results import OutcomeKind
-from daplug_supervisor.core.surgery import Edit, delegation, with_edits
+from daplug_supervisor.core.surgery.edits import Edit, delegation, with_edits
+from daplug_supervisor.core.surgery.new_tasks import Known, NewTask
 from daplug_supervisor.errors import NotPossibleError, PlanError
 
 PROVIDERS = {"codex": Provider(), "local": Provider(worker="command")}

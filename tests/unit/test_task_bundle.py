@@ -12,13 +12,15 @@ import msgspec
 import pytest
 import session_making as making
 
-from daplug_supervisor.core import task_bundle as pure
-from daplug_supervisor.core.task_bundle import Integrity, TaskBundle
-from daplug_supervisor.core.tasker import Home
+from daplug_supervisor.core.tasker import bundle as pure
+from daplug_supervisor.core.tasker.bundle import Integrity, TaskBundle
+from daplug_supervisor.core.tasker.records import Home
 from daplug_supervisor.errors import BundleError, PlanError
-from daplug_supervisor.formats.tasker_home import home
-from daplug_supervisor.supervisor.tasker_bundles import TaskBundles
-from daplug_supervisor.workspace import checksums, folders, task_bundles
+from daplug_supervisor.formats.tasker.home import home
+from daplug_supervisor.supervisor.attempts.tasker_bundles import TaskBundles
+from daplug_supervisor.workspace import folders
+from daplug_supervisor.workspace.tasker import bundles as task_bundles
+from daplug_supervisor.workspace.tasker import checksums
 
 MADE = "2026-11-21T01:22:03.000Z"
 NOW = 1795224123.0
@@ -367,7 +369,7 @@ def test_what_is_known_already_is_not_read_again(tmp_path: Path, monkeypatch: py
         reads.append(target)
         return home(target)
 
-    monkeypatch.setattr("daplug_supervisor.supervisor.tasker_bundles.home", counted)
+    monkeypatch.setattr("daplug_supervisor.supervisor.attempts.tasker_bundles.home", counted)
     bundles = TaskBundles(tmp_path)
     bundles.ready("T001", NOW)
     making.write(tmp_path / "src" / "address.py", "@")

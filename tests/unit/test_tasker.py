@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
+from daplug_supervisor.core.instructions.template import fill
 from daplug_supervisor.core.plan import Provider, Task
-from daplug_supervisor.core.tasker import FileWork, SessionTask
-from daplug_supervisor.core.template import fill
+from daplug_supervisor.core.tasker.records import FileWork, SessionTask
 from daplug_supervisor.errors import NotPlannedError, PlanError
-from daplug_supervisor.formats import foreign, load_plan, tasker, tasker_home
-from daplug_supervisor.formats.tasker_files import MOST_BYTES
+from daplug_supervisor.formats import foreign, load_plan
+from daplug_supervisor.formats.tasker import home as tasker_home
+from daplug_supervisor.formats.tasker import plan as tasker
+from daplug_supervisor.formats.tasker.files import MOST_BYTES
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "tasker"
 T1: dict[str, Any] = {

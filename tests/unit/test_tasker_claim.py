@@ -9,7 +9,7 @@ import pytest
 
 from daplug_supervisor.core import claims
 from daplug_supervisor.core.claims import Claim, ClaimedCriterion, ClaimedError, ClaimedFiles, ClaimError
-from daplug_supervisor.formats.tasker_claim import read
+from daplug_supervisor.formats.tasker.claim import read
 
 GOOD: dict[str, Any] = {
     "version": "1.0",

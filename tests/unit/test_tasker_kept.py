@@ -17,13 +17,13 @@ from daplug_supervisor.core.bundle import Bundle
 from daplug_supervisor.core.claims import KEY
 from daplug_supervisor.core.plan import Assignment, Commit, Criterion, Origin, Plan, Retry, Task
 from daplug_supervisor.core.results import Exit, Finding, Outcome, OutcomeKind, Result, Usage
-from daplug_supervisor.core.session_plan import BY_HAND, going_on, taken
 from daplug_supervisor.core.state import Run
-from daplug_supervisor.core.tasker import ResultFiles
-from daplug_supervisor.supervisor.taught import taught
-from daplug_supervisor.workspace import tasker_home
-from daplug_supervisor.workspace.tasker_result import Ours, result
-from daplug_supervisor.workspace.tasker_state import log_line, updated
+from daplug_supervisor.core.tasker.records import ResultFiles
+from daplug_supervisor.core.tasker.session_plan import BY_HAND, going_on, taken
+from daplug_supervisor.supervisor.attempts.taught import taught
+from daplug_supervisor.workspace.tasker import home as tasker_home
+from daplug_supervisor.workspace.tasker.result import Ours, result
+from daplug_supervisor.workspace.tasker.state import log_line, updated
 
 ONCE = Retry(attempts=1)
 CLAIM = {

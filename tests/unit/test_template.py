@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daplug_supervisor.core import template
-from daplug_supervisor.core.template import as_text, fill, references
+from daplug_supervisor.core.instructions import template
+from daplug_supervisor.core.instructions.template import as_text, fill, references
 from daplug_supervisor.errors import UsageError
 
 VALUES: dict[str, dict[str, Any]] = {

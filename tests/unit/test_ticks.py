@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from todo_making import EXAMPLE, project
 
-from daplug_supervisor.formats import ticks
-from daplug_supervisor.formats.folder import FolderError
-from daplug_supervisor.formats.todos import parse
+from daplug_supervisor.formats.todos import ticks
+from daplug_supervisor.formats.todos.folder import FolderError
+from daplug_supervisor.formats.todos.sections import parse
 
 ALL = ("File exists: ./config/app.json", "It names the service", "Reads well")
 

@@ -14,8 +14,8 @@ from todo_making import EXAMPLE, read
 
 from daplug_supervisor.core.plan import Plan
 from daplug_supervisor.errors import PlanError, Problem
-from daplug_supervisor.formats.substeps import substeps
-from daplug_supervisor.formats.todos import parse
+from daplug_supervisor.formats.todos.sections import parse
+from daplug_supervisor.formats.todos.substeps import substeps
 
 
 def outcome(folder: Path, data: bytes) -> tuple[Plan | None, list[Problem]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from todo_making import EXAMPLE
 
-from daplug_supervisor.formats.criteria import Expected, judged
-from daplug_supervisor.formats.markdown import Open, bare, cells, lines, spans
-from daplug_supervisor.formats.todo_tables import CommitRow
-from daplug_supervisor.formats.todos import Checklist, Todo, parse
+from daplug_supervisor.formats.todos.criteria import Expected, judged
+from daplug_supervisor.formats.todos.markdown import Open, bare, cells, lines, spans
+from daplug_supervisor.formats.todos.sections import Checklist, Todo, parse
+from daplug_supervisor.formats.todos.tables import CommitRow
 
 
 def one(text: str) -> Todo:

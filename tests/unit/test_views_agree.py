@@ -23,9 +23,9 @@ from daplug_supervisor.views.derived import (
     is_ready,
     state_of,
 )
-from daplug_supervisor.views.evaluation import evaluate
-from daplug_supervisor.views.ledger import ledger
-from daplug_supervisor.views.report import report
+from daplug_supervisor.views.evaluation.figures import evaluate
+from daplug_supervisor.views.evaluation.ledger import ledger
+from daplug_supervisor.views.report.contents import report
 from daplug_supervisor.views.rows import wanted
 from daplug_supervisor.views.status import status
 from daplug_supervisor.views.tasks import task_detail, tasks

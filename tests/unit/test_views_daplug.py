@@ -11,10 +11,10 @@ from build import Provider, World, plan, result, task
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.plan import Loop
 from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind, Result
-from daplug_supervisor.views.claims import Said, claim, said, texts
 from daplug_supervisor.views.daplug import Place, document
-from daplug_supervisor.views.report import report
-from daplug_supervisor.views.report_text import report_text
+from daplug_supervisor.views.report.claims import Said, claim, said, texts
+from daplug_supervisor.views.report.contents import report
+from daplug_supervisor.views.report.text import report_text
 
 CLAIM: dict[str, object] = {
     "final_status": "completed",

@@ -14,20 +14,20 @@ from build import BOOM, Provider, World, plan, result, task, used
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.delegation import children_done
 from daplug_supervisor.core.results import Outcome, OutcomeKind, Result, Usage
-from daplug_supervisor.views.claims import disagreements
-from daplug_supervisor.views.dag import dag
 from daplug_supervisor.views.derived import blocked_by, blockers, blocks, held_by, is_ready
-from daplug_supervisor.views.evaluation import evaluate
-from daplug_supervisor.views.evaluation_text import evaluation_text
+from daplug_supervisor.views.evaluation.figures import evaluate
+from daplug_supervisor.views.evaluation.ledger import ledger
+from daplug_supervisor.views.evaluation.text import evaluation_text
 from daplug_supervisor.views.family import edited, families, family_lines, nested, parts_used
-from daplug_supervisor.views.html import page, places_of
-from daplug_supervisor.views.ledger import ledger
-from daplug_supervisor.views.metrics import Attempts
-from daplug_supervisor.views.report import Report, report
-from daplug_supervisor.views.report_text import report_text
+from daplug_supervisor.views.html.dag import dag
+from daplug_supervisor.views.html.page import page, places_of
+from daplug_supervisor.views.html.timeline import Bar, rows
+from daplug_supervisor.views.report.claims import disagreements
+from daplug_supervisor.views.report.contents import Report, report
+from daplug_supervisor.views.report.metrics import Attempts
+from daplug_supervisor.views.report.text import report_text
 from daplug_supervisor.views.status import RunStatus, status, status_text
 from daplug_supervisor.views.tasks import task_detail, task_text, tasks, tasks_text
-from daplug_supervisor.views.timeline import Bar, rows
 from daplug_supervisor.views.usage import plus, uses
 from daplug_supervisor.views.why import Why, why
 

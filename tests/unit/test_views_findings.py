@@ -7,15 +7,15 @@ from build import Provider, World, plan, result, task
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.plan import Criterion, Origin
 from daplug_supervisor.core.results import Exit, Finding, Outcome, OutcomeKind, Result
-from daplug_supervisor.views.claims import disagreement_lines, disagreements, said, sections
-from daplug_supervisor.views.failures import MOST_FAILURES, failure_lines, failures
-from daplug_supervisor.views.flags import Flag, ending, flag_lines, flags
-from daplug_supervisor.views.landed import hook_words, landing, landing_lines, source, source_words
-from daplug_supervisor.views.metrics import metrics_text
-from daplug_supervisor.views.overlap import matrix, overlap_lines, overlaps
 from daplug_supervisor.views.proven import criteria_lines, criterion_rows, landed_word, rounds_word
-from daplug_supervisor.views.report import report
-from daplug_supervisor.views.report_text import flags_beside, report_text
+from daplug_supervisor.views.report.claims import disagreement_lines, disagreements, said, sections
+from daplug_supervisor.views.report.contents import report
+from daplug_supervisor.views.report.failures import MOST_FAILURES, failure_lines, failures
+from daplug_supervisor.views.report.flags import Flag, ending, flag_lines, flags
+from daplug_supervisor.views.report.landed import hook_words, landing, landing_lines, source, source_words
+from daplug_supervisor.views.report.metrics import metrics_text
+from daplug_supervisor.views.report.overlap import matrix, overlap_lines, overlaps
+from daplug_supervisor.views.report.text import flags_beside, report_text
 from daplug_supervisor.views.status import status, status_text
 from daplug_supervisor.views.tasks import task_detail, task_text
 from daplug_supervisor.views.why import why

@@ -21,15 +21,15 @@ from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.model import Run
 from daplug_supervisor.core.plan import Criterion, Origin
 from daplug_supervisor.core.results import Exit, Finding, Outcome, OutcomeKind, Result, Usage
-from daplug_supervisor.views import html as html_view
 from daplug_supervisor.views.colours import ENDS, SIGNS, end_class
-from daplug_supervisor.views.evaluation import Planning
-from daplug_supervisor.views.html import page
-from daplug_supervisor.views.html_head import verdict
-from daplug_supervisor.views.html_style import STYLE
-from daplug_supervisor.views.markup import Safe, el, escaped
-from daplug_supervisor.views.report import Report, report
-from daplug_supervisor.views.report_text import report_text
+from daplug_supervisor.views.evaluation.figures import Planning
+from daplug_supervisor.views.html import page as html_view
+from daplug_supervisor.views.html.head import verdict
+from daplug_supervisor.views.html.markup import Safe, el, escaped
+from daplug_supervisor.views.html.page import page
+from daplug_supervisor.views.html.style import STYLE
+from daplug_supervisor.views.report.contents import Report, report
+from daplug_supervisor.views.report.text import report_text
 from daplug_supervisor.views.work import MOST_FILES, Overlap, WorkLeft, WorktreeRow
 
 VOID = {"meta", "br", "hr"}

@@ -14,11 +14,10 @@ from daplug_supervisor.core.health import Suspect
 from daplug_supervisor.core.plan import Budget, Provider
 from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind, Result, Usage
 from daplug_supervisor.errors import IllegalTransitionError
-from daplug_supervisor.views.live import rows_of, screen, tree_room
-from daplug_supervisor.views.live_digest import digest
-from daplug_supervisor.views.live_head import Said, Shown, tokens
-from daplug_supervisor.views.live_keys import Look, keys, pressed
-from daplug_supervisor.views.live_lines import (
+from daplug_supervisor.views.live.digest import digest
+from daplug_supervisor.views.live.head import Said, Shown, tokens
+from daplug_supervisor.views.live.keys import Look, keys, pressed
+from daplug_supervisor.views.live.lines import (
     apart,
     brief,
     fit,
@@ -31,7 +30,8 @@ from daplug_supervisor.views.live_lines import (
     plain,
     size,
 )
-from daplug_supervisor.views.live_said import readable, said
+from daplug_supervisor.views.live.said import readable, said
+from daplug_supervisor.views.live.screen import rows_of, screen, tree_room
 from daplug_supervisor.views.text import columns
 
 POOLS = {

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daplug_supervisor.core import events as ev
-from daplug_supervisor.views import timeline as timeline_view
 from daplug_supervisor.views.colours import state_classes
-from daplug_supervisor.views.dag import MOST_NODES, dag, drawable
-from daplug_supervisor.views.layers import ROW, THREAD, apart, crossings, direct, layout, lines_of
-from daplug_supervisor.views.timeline import Scale, rows, timeline
+from daplug_supervisor.views.html import timeline as timeline_view
+from daplug_supervisor.views.html.dag import MOST_NODES, dag, drawable
+from daplug_supervisor.views.html.layers import ROW, THREAD, apart, crossings, direct, layout, lines_of
+from daplug_supervisor.views.html.timeline import Scale, rows, timeline
 
 GRAPHS = (
     st.integers(0, 12)

@@ -7,8 +7,8 @@ import json
 import msgspec
 from build import Plan, Provider, plan, task
 
-from daplug_supervisor.views.plan import check
-from daplug_supervisor.views.plan_text import check_text
+from daplug_supervisor.views.plan.preview import check
+from daplug_supervisor.views.plan.text import check_text
 
 
 def document() -> Plan:

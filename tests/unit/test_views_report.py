@@ -8,9 +8,9 @@ import msgspec
 from build import T0, Provider, World, plan, result, task
 
 from daplug_supervisor.core import events as ev
-from daplug_supervisor.views.metrics import Attempts, metrics_text
-from daplug_supervisor.views.report import metrics_only, report
-from daplug_supervisor.views.report_text import report_text
+from daplug_supervisor.views.report.contents import metrics_only, report
+from daplug_supervisor.views.report.metrics import Attempts, metrics_text
+from daplug_supervisor.views.report.text import report_text
 
 
 def mixed() -> World:

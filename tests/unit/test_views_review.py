@@ -8,17 +8,17 @@ from build import T0, Provider, World, plan, result, task
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.plan import Criterion
 from daplug_supervisor.core.results import Finding
-from daplug_supervisor.views.html import page
-from daplug_supervisor.views.html_head import verdict
-from daplug_supervisor.views.ledger import ledger
-from daplug_supervisor.views.report import Report, report
-from daplug_supervisor.views.report_text import report_text
+from daplug_supervisor.views.evaluation.ledger import ledger
+from daplug_supervisor.views.html.head import verdict
+from daplug_supervisor.views.html.page import page
+from daplug_supervisor.views.report.contents import Report, report
+from daplug_supervisor.views.report.text import report_text
 from daplug_supervisor.views.review import look, said_by_people
 from daplug_supervisor.views.rows import NOTHING_SEEN, SeenOf
 from daplug_supervisor.views.status import RunStatus, status, status_text
 from daplug_supervisor.views.tasks import task_detail, task_text, tasks, tasks_text
 from daplug_supervisor.views.why import Why, why, why_text
-from daplug_supervisor.workspace.changes import Where, Work
+from daplug_supervisor.workspace.git.changes import Where, Work
 
 RESUME = "daplug-supervise resume"
 APPROVE = "daplug-supervise task approve a"

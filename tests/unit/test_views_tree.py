@@ -7,9 +7,9 @@ from core_making import Story, plan_of, result, task
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.plan import Plan, Provider, Task
 from daplug_supervisor.core.results import OutcomeKind
-from daplug_supervisor.views.live_digest import digest
-from daplug_supervisor.views.live_tree import tree_text
-from daplug_supervisor.views.tree import Row, indent, name_of, tree, words
+from daplug_supervisor.views.live.digest import digest
+from daplug_supervisor.views.live.tree import Row, indent, name_of, tree, words
+from daplug_supervisor.views.live.tree_lines import tree_text
 
 
 def family(*, more: dict[str, Task] | None = None) -> Plan:

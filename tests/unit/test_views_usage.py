@@ -11,11 +11,11 @@ from build import BOOM, Provider, World, plan, result, task, used
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.plan import Budget
 from daplug_supervisor.core.results import Usage
-from daplug_supervisor.views.metrics import metrics_text
-from daplug_supervisor.views.plan import check
-from daplug_supervisor.views.plan_text import check_text
+from daplug_supervisor.views.plan.preview import check
+from daplug_supervisor.views.plan.text import check_text
 from daplug_supervisor.views.providers import providers, providers_text
-from daplug_supervisor.views.report import report
+from daplug_supervisor.views.report.contents import report
+from daplug_supervisor.views.report.metrics import metrics_text
 from daplug_supervisor.views.tasks import task_detail, task_text, tasks
 from daplug_supervisor.views.usage import (
     budget_words,

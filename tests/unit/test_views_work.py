@@ -5,11 +5,11 @@ from __future__ import annotations
 from build import T0, World, plan, task
 
 from daplug_supervisor.core.plan import Task
-from daplug_supervisor.views.report import report
-from daplug_supervisor.views.report_text import report_text
+from daplug_supervisor.views.report.contents import report
+from daplug_supervisor.views.report.text import report_text
 from daplug_supervisor.views.tasks import task_detail, task_text
 from daplug_supervisor.views.work import MOST_FILES, MOST_ROWS, Overlap, overlaps, sections, work_left
-from daplug_supervisor.workspace.changes import Work
+from daplug_supervisor.workspace.git.changes import Work
 
 
 def work(*files: str, uncommitted: tuple[str, ...] = (), commits: int = 1) -> Work:

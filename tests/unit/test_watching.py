@@ -10,8 +10,8 @@ import anyio
 import pytest
 import watchfiles
 
-from daplug_supervisor.supervisor import watching
-from daplug_supervisor.supervisor.watching import Watch
+from daplug_supervisor.supervisor.commands import watching
+from daplug_supervisor.supervisor.commands.watching import Watch
 
 
 @pytest.fixture

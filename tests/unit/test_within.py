@@ -11,10 +11,10 @@ import pytest
 from daplug_supervisor.cli import options, sending, within
 from daplug_supervisor.cli.within import Within, inside
 from daplug_supervisor.core.commands import Command
-from daplug_supervisor.core.new_tasks import NewTask
+from daplug_supervisor.core.surgery.new_tasks import NewTask
 from daplug_supervisor.workspace import outbox
 from daplug_supervisor.workspace.files import StateDirectory
-from daplug_supervisor.workspace.registry import Record
+from daplug_supervisor.workspace.git.registry import Record
 
 TOKEN = "0123456789abcdef"
 MARKS = {"DAPLUG_RUN": "r-1", "DAPLUG_TASK": "a", "DAPLUG_SUP_ATTEMPT": TOKEN}

@@ -1,0 +1,1 @@
+"""``run-prompt``: daplug prompts without a plan file."""

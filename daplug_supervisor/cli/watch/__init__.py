@@ -1,0 +1,1 @@
+"""``status --watch``: the screen that a person keeps open."""

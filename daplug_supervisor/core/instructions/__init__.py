@@ -1,0 +1,1 @@
+"""What an agent is told: its task, and all around it that it has to know."""

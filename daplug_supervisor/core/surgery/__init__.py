@@ -1,0 +1,1 @@
+"""A plan that is changed while it runs: what may be asked, what follows, and what it affects."""

@@ -1,0 +1,1 @@
+"""What ``.tasker`` directories hold: the session, its tasks, and the bundles of their executors."""

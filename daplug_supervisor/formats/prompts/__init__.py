@@ -1,0 +1,1 @@
+"""daplug's prompts: files, groups, hints, and who runs them."""

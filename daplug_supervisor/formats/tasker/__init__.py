@@ -1,0 +1,1 @@
+"""A ``.tasker`` directory to a plan."""

@@ -1,0 +1,1 @@
+"""Commands of people and agents while a run goes on, and when none does."""

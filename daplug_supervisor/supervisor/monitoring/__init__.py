@@ -1,0 +1,1 @@
+"""Looking at what runs: its health, and the files that tell others of it."""

@@ -1,0 +1,1 @@
+"""Telling people what they have to know, once for each episode."""

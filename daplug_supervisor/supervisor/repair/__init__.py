@@ -1,0 +1,1 @@
+"""Repairing a damaged journal, and what its intact events mean."""

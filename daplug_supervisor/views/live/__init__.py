@@ -1,0 +1,1 @@
+"""The screen of ``status --watch``, and the tree of tasks as text."""

@@ -1,0 +1,1 @@
+"""Orchestrations as other programs read them: records, state, events, hand-offs."""

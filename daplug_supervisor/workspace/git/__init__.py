@@ -1,0 +1,1 @@
+"""Repositories: worktrees, snapshots, commits, and the branch of a run."""

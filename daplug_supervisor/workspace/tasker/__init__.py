@@ -1,0 +1,1 @@
+"""The files that a run keeps in a ``.tasker`` directory."""
