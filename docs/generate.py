@@ -47,6 +47,7 @@ from daplug_supervisor.views import (
     review,
     rows,
     status,
+    task_detail,
     tasks,
     told,
     usage,
@@ -137,8 +138,8 @@ JSON_OF: dict[str, list[type[Struct]]] = {
     "events (one object a line)": [log.LogLine],
     "task list (a list)": [tasks.TaskRow],
     "task show": [
-        tasks.TaskDetail,
-        tasks.AttemptRow,
+        task_detail.TaskDetail,
+        task_detail.AttemptRow,
         proven.CriterionRow,
         orchestration_state.SubtaskHealth,
     ],

@@ -47,7 +47,7 @@ def status(run: str | None, *, watched: bool, as_tree: bool, as_json: bool, stat
 
         return watch(options.directory(state_dir), run)
     from daplug_supervisor.views.status import status as status_of  # noqa: PLC0415
-    from daplug_supervisor.views.status import status_text  # noqa: PLC0415
+    from daplug_supervisor.views.status_text import status_text  # noqa: PLC0415
 
     directory = options.directory(state_dir)
     found = load_run(directory, run)

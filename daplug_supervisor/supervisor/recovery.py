@@ -1,15 +1,11 @@
-"""Taking up what an earlier supervisor left: which runs go on, and with which plan."""
+"""Taking up what an earlier supervisor left: its runs, and what it had answered."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from daplug_supervisor.core import events as ev
-from daplug_supervisor.core.changes import Changes, changes
-from daplug_supervisor.core.machine import Status
-from daplug_supervisor.core.plan import Plan
 from daplug_supervisor.core.state import Run, State, apply
-from daplug_supervisor.core.surgery.edits import with_edits
 from daplug_supervisor.errors import IllegalTransitionError, JournalError
 from daplug_supervisor.ports import Journal, RunMark
 
@@ -71,30 +67,3 @@ async def answered(journal: Journal, state: State, marks: list[RunMark]) -> set[
             if isinstance(entry.event, ev.CommandAnswered):
                 found.add(entry.event.id)
     return found
-
-
-def new_id(plan: Plan, marks: list[RunMark]) -> str:
-    """The id of the plan's next run: its name and a number."""
-    taken = {mark.run for mark in marks}
-    number = 1
-    while f"{plan.name}-{number}" in taken:
-        number += 1
-    return f"{plan.name}-{number}"
-
-
-def is_of(mark: RunMark, plan: Plan) -> bool:
-    """Whether a run is one of the plan, by the plan's name."""
-    name, _, number = mark.run.rpartition("-")
-    return name == plan.name and number.isdecimal()
-
-
-def unfinished(state: State, plan: Plan) -> Run | None:
-    """The latest unfinished run of a plan, by the plan's name."""
-    found = [run for run in state.runs.values() if run.plan.name == plan.name and run.finished_at is None]
-    return found[-1] if found else None
-
-
-def edited(run: Run, plan: Plan) -> Changes:
-    """What an edited plan changes in a run; its `plan` equals the run's if nothing does."""
-    started = [name for name, task in run.tasks.items() if task.status is not Status.PENDING]
-    return changes(run.plan, with_edits(run, plan), started)

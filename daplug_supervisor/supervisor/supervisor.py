@@ -18,29 +18,28 @@ from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.commands import Command
 from daplug_supervisor.core.environment import handed_on
 from daplug_supervisor.core.health import Rules
-from daplug_supervisor.core.machine import SATISFIED, Status
+from daplug_supervisor.core.machine import SATISFIED
 from daplug_supervisor.core.plan import Plan
 from daplug_supervisor.core.secrets import Mask
 from daplug_supervisor.core.state import Run, State
 from daplug_supervisor.core.surgery.edits import with_edits
 from daplug_supervisor.errors import (
-    HaltedError,
     JournalError,
     NotPossibleError,
     StateDirectoryError,
-    SupervisorError,
     UsageError,
 )
 from daplug_supervisor.journal.sqlite import ROOM, SqliteJournal
 from daplug_supervisor.ports import Attached, Clock, Durable, Journal, Launcher, RunMark, Worker
 from daplug_supervisor.processes.launch import ShimLauncher
 from daplug_supervisor.processes.tree import boot_id
-from daplug_supervisor.supervisor import recovery
+from daplug_supervisor.supervisor import recovery, submission
 from daplug_supervisor.supervisor.admission import Admission
 from daplug_supervisor.supervisor.clock import SystemClock
 from daplug_supervisor.supervisor.commands.inbox import remove, take, waiting, watch
 from daplug_supervisor.supervisor.commands.orders import Orders, answered_before
 from daplug_supervisor.supervisor.commands.outboxes import Outboxes
+from daplug_supervisor.supervisor.groups import one_of
 from daplug_supervisor.supervisor.handle import Confirm, RunHandle
 from daplug_supervisor.supervisor.monitoring.health import HealthCheck
 from daplug_supervisor.supervisor.monitoring.orchestrations import Monitor
@@ -171,7 +170,7 @@ class Supervisor:
                 type(cause) if cause else None, cause, cause.__traceback__ if cause else None
             )
         except BaseExceptionGroup as group:
-            found = _only(group, cause)
+            found = one_of(group, cause)
             if isinstance(found, JournalError):
                 self.check()  # gone with all else, perhaps
             if found is not error:
@@ -238,10 +237,10 @@ class Supervisor:
         where = str(Path(target).absolute() if target is not None else self.directory.path.parent)
         if parallel is not None and parallel < 1:
             raise UsageError(f"parallel is {parallel}: at least one attempt must be allowed")
-        run = None if fresh else recovery.unfinished(self.state, plan)
+        run = None if fresh else submission.unfinished(self.state, plan)
         if run is None and not fresh:
             run = await self._failed_before(plan)
-        self._refuse_halted(run)
+        submission.refuse_halted(self.directory, run)
         if run is not None:
             plan = with_edits(run, plan)
         unknown = [name for name in only if name not in plan.tasks]
@@ -250,13 +249,15 @@ class Supervisor:
         plan = self._admission.with_accounts(plan, where)
         self._admission.check(plan, where, source)
         if run is None:
-            name = recovery.new_id(plan, self._marks)
+            name = submission.new_id(plan, self._marks)
             self.record(name, ev.RunSubmitted(plan, where, source))
             self._marks.append(RunMark(name, self.state.seq, finished=False))
             run = self.state.runs[name]
             return self._drive(run, only, parallel, confirm)
-        self._try_again(run, plan)
-        edit = recovery.edited(run, plan)
+        again = submission.tried_again(run, plan)
+        if again:
+            self.record(run.id, *again)
+        edit = submission.edited(run, plan)
         if edit.plan != run.plan:
             self.record(run.id, ev.PlanChanged(edit.plan, edit.summary))
         handle = self._drive(run, only, parallel, confirm)
@@ -265,19 +266,11 @@ class Supervisor:
 
     async def _failed_before(self, plan: Plan) -> Run | None:
         """The latest run of the plan, if it has finished with something not done: what was paid for is kept."""
-        mark = next((mark for mark in reversed(self._marks) if recovery.is_of(mark, plan)), None)
+        mark = next((mark for mark in reversed(self._marks) if submission.is_of(mark, plan)), None)
         if mark is None:
             return None
         run = await self.load(mark.run)
         return None if all(task.status in SATISFIED for task in run.tasks.values()) else run
-
-    def _try_again(self, run: Run, plan: Plan) -> None:
-        """Running a plan again means: try again what failed, if the run was over or the task was edited since."""
-        over = run.finished_at is not None
-        for task in run.tasks.values():
-            edited = plan.tasks.get(task.id, run.spec(task.id)) != run.spec(task.id)
-            if task.status in (Status.FAILED, Status.STUCK) and (over or edited):
-                self.record(run.id, ev.TaskReset(task.id, "the plan was run again"))
 
     async def resume(self, run: str | None = None, *, parallel: int | None = None) -> list[RunHandle]:
         """Lift halts and go on with unfinished runs: the one named, or all. Removes the STOP file.
@@ -294,17 +287,6 @@ class Supervisor:
             tasker_home.clear_stop(one)
             self.record(one.id, ev.Resumed("command"))
         return [self._drive(one, sorted(one.only), parallel or one.parallel, None) for one in found]
-
-    def _refuse_halted(self, run: Run | None) -> None:
-        """What a person halted goes on only when a person says so; other halts end with the next start."""
-        if self.directory.stop_requested():
-            raise HaltedError(
-                f"{self.directory.stop_file} is there: 'daplug-supervise resume' removes it and goes on"
-            )
-        if run is not None and run.halt is not None and run.halt.by in ("command", "stop_file"):
-            raise HaltedError(
-                f"run {run.id} is halted ({run.halt.reason}): 'daplug-supervise resume' goes on with it"
-            )
 
     def _drive(
         self, run: Run, only: Sequence[str], parallel: int | None, confirm: Confirm | None
@@ -492,20 +474,3 @@ def _need_asyncio() -> None:
         raise UsageError(
             "the supervisor needs asyncio: enter it under asyncio.run or anyio.run, not under trio"
         ) from None
-
-
-def _only(group: BaseExceptionGroup[BaseException], body: BaseException | None) -> BaseException:
-    """The one error of ours in a group; else what the body raised, if that is all; else the group itself."""
-    found = _leaves(group)
-    ours = [error for error in found if isinstance(error, SupervisorError)]
-    if ours:
-        return ours[0]
-    raised = _leaves(body)
-    return body if body is not None and all(error in raised for error in found) else group
-
-
-def _leaves(error: BaseException | None) -> list[BaseException]:
-    """The errors in a group, or the one that is none."""
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
-    return [] if error is None else [error]

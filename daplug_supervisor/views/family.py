@@ -10,6 +10,7 @@ from msgspec import Struct
 from daplug_supervisor.core.delegation import progress
 from daplug_supervisor.core.machine import SATISFIED, Status
 from daplug_supervisor.core.model import Run, TaskState
+from daplug_supervisor.core.queues import unmet
 from daplug_supervisor.views.derived import (
     DEAD,
     blockers,
@@ -297,3 +298,10 @@ def edited_by_kind(rows: Sequence[Edited]) -> Iterator[tuple[str, str]]:
         ]
         if names:
             yield what, listing(names, MOST_PARTS)
+
+
+def waiting_for(run: Run, task: TaskState) -> tuple[str, ...]:
+    """The tasks that it needs and that are not done; of a delegated one, its open parts."""
+    if task.status is Status.DELEGATED:
+        return open_parts(run, task)
+    return unmet(run, task.id)

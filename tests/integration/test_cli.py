@@ -16,7 +16,7 @@ from daplug_supervisor import Provider, Retry
 from daplug_supervisor.cli import control, doctor
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.formats.plans.schema import json_schema
-from daplug_supervisor.views import affected, log, status, tasks, why
+from daplug_supervisor.views import affected, log, status, task_detail, tasks, why
 from daplug_supervisor.views.plan import preview as plan
 from daplug_supervisor.views.report import contents as report
 from daplug_supervisor.views.report import metrics
@@ -64,7 +64,7 @@ REPORT, STATUS = keys(report.Report), keys(status.RunStatus)
         ("halt-status", keys(control.HaltState), 0),
         ("halt-status --format json", keys(control.HaltState), 0),
         ("check-halt", keys(control.HaltState), 0),
-        ("task show bad", keys(tasks.TaskDetail), 0),
+        ("task show bad", keys(task_detail.TaskDetail), 0),
         ("task why c", keys(why.Why), 0),
         ("task logs bad", {"directory", "stdout", "stderr"}, 0),
         ("task create x true --command", {"id", "verb", "applied", "message"}, 0),

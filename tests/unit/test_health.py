@@ -26,8 +26,9 @@ from daplug_supervisor.core.health import (
     verdict,
 )
 from daplug_supervisor.core.plan import Task
-from daplug_supervisor.views.status import status, status_text
-from daplug_supervisor.views.tasks import task_detail
+from daplug_supervisor.views.status import status
+from daplug_supervisor.views.status_text import status_text
+from daplug_supervisor.views.task_detail import task_detail
 from daplug_supervisor.views.why import why
 from daplug_supervisor.workspace import suspects
 

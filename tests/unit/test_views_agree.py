@@ -28,7 +28,8 @@ from daplug_supervisor.views.evaluation.ledger import ledger
 from daplug_supervisor.views.report.contents import report
 from daplug_supervisor.views.rows import wanted
 from daplug_supervisor.views.status import status
-from daplug_supervisor.views.tasks import task_detail, tasks
+from daplug_supervisor.views.task_detail import task_detail
+from daplug_supervisor.views.tasks import tasks
 from daplug_supervisor.views.waits import waits
 from daplug_supervisor.views.why import why
 

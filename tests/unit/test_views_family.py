@@ -26,8 +26,10 @@ from daplug_supervisor.views.report.claims import disagreements
 from daplug_supervisor.views.report.contents import Report, report
 from daplug_supervisor.views.report.metrics import Attempts
 from daplug_supervisor.views.report.text import report_text
-from daplug_supervisor.views.status import RunStatus, status, status_text
-from daplug_supervisor.views.tasks import task_detail, task_text, tasks, tasks_text
+from daplug_supervisor.views.status import RunStatus, status
+from daplug_supervisor.views.status_text import status_text
+from daplug_supervisor.views.task_detail import task_detail, task_text
+from daplug_supervisor.views.tasks import tasks, tasks_text
 from daplug_supervisor.views.usage import plus, uses
 from daplug_supervisor.views.why import Why, why
 

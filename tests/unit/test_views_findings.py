@@ -16,8 +16,9 @@ from daplug_supervisor.views.report.landed import hook_words, landing, landing_l
 from daplug_supervisor.views.report.metrics import metrics_text
 from daplug_supervisor.views.report.overlap import matrix, overlap_lines, overlaps
 from daplug_supervisor.views.report.text import flags_beside, report_text
-from daplug_supervisor.views.status import status, status_text
-from daplug_supervisor.views.tasks import task_detail, task_text
+from daplug_supervisor.views.status import status
+from daplug_supervisor.views.status_text import status_text
+from daplug_supervisor.views.task_detail import task_detail, task_text
 from daplug_supervisor.views.why import why
 from daplug_supervisor.views.work import Overlap, WorkLeft, WorktreeRow
 

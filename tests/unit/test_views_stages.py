@@ -6,7 +6,8 @@ from build import World, plan, task
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.views.derived import blocked_by, blocks, held_by, is_ready
-from daplug_supervisor.views.status import status, status_line
+from daplug_supervisor.views.status import status
+from daplug_supervisor.views.status_text import status_line
 from daplug_supervisor.views.tasks import tasks, tasks_text
 from daplug_supervisor.views.why import Why, why
 

@@ -11,7 +11,8 @@ from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.plan import Budget
 from daplug_supervisor.core.results import Usage
 from daplug_supervisor.views.rows import HaltRow
-from daplug_supervisor.views.status import RunStatus, status, status_line, status_text
+from daplug_supervisor.views.status import RunStatus, status
+from daplug_supervisor.views.status_text import status_line, status_text
 from daplug_supervisor.views.usage import BudgetRow
 
 

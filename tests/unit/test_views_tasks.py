@@ -8,7 +8,8 @@ from build import T0, Provider, World, plan, result, task
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.errors import NotPossibleError
-from daplug_supervisor.views.tasks import ready_lines, task_detail, task_text, tasks, tasks_text
+from daplug_supervisor.views.task_detail import task_detail, task_text
+from daplug_supervisor.views.tasks import ready_lines, tasks, tasks_text
 
 
 def world() -> World:

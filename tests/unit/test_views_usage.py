@@ -16,7 +16,8 @@ from daplug_supervisor.views.plan.text import check_text
 from daplug_supervisor.views.providers import providers, providers_text
 from daplug_supervisor.views.report.contents import report
 from daplug_supervisor.views.report.metrics import metrics_text
-from daplug_supervisor.views.tasks import task_detail, task_text, tasks
+from daplug_supervisor.views.task_detail import task_detail, task_text
+from daplug_supervisor.views.tasks import tasks
 from daplug_supervisor.views.usage import (
     budget_words,
     cost_word,

@@ -7,7 +7,7 @@ from build import T0, World, plan, task
 from daplug_supervisor.core.plan import Task
 from daplug_supervisor.views.report.contents import report
 from daplug_supervisor.views.report.text import report_text
-from daplug_supervisor.views.tasks import task_detail, task_text
+from daplug_supervisor.views.task_detail import task_detail, task_text
 from daplug_supervisor.views.work import MOST_FILES, MOST_ROWS, Overlap, overlaps, sections, work_left
 from daplug_supervisor.workspace.git.changes import Work
 

@@ -23,7 +23,7 @@ from daplug_supervisor.formats.todos import ticks
 from daplug_supervisor.formats.todos.checklist import MOST_BYTES
 from daplug_supervisor.formats.todos.folder import FolderError, read_file
 from daplug_supervisor.formats.todos.substeps import REPORT, REST
-from daplug_supervisor.supervisor import recovery
+from daplug_supervisor.supervisor import submission
 from daplug_supervisor.supervisor.supervisor import Supervisor
 from daplug_supervisor.views.checklist_report import Rest, checklist_report, checklist_text, stands_text
 from daplug_supervisor.views.text import command
@@ -59,8 +59,8 @@ async def before(supervisor: Supervisor, plan: Plan) -> Plan:
         UsageError: the file and the journal do not agree.
         PullRequestError: its pull request is not to be worked on now.
     """
-    run = recovery.unfinished(supervisor.state, plan)
-    mark = next((one for one in reversed(supervisor.marks) if recovery.is_of(one, plan)), None)
+    run = submission.unfinished(supervisor.state, plan)
+    mark = next((one for one in reversed(supervisor.marks) if submission.is_of(one, plan)), None)
     if run is None and mark is not None:
         run = await supervisor.load(mark.run)
     over = run is None or all(task.status in SATISFIED for task in run.tasks.values())

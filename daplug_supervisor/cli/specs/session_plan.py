@@ -15,7 +15,7 @@ from daplug_supervisor.core.tasker.records import OVER
 from daplug_supervisor.core.tasker.session_plan import going_on, taken
 from daplug_supervisor.formats.imported import AS_DAPLUG, Imported
 from daplug_supervisor.formats.tasker import plan as tasker
-from daplug_supervisor.supervisor import recovery
+from daplug_supervisor.supervisor import submission
 from daplug_supervisor.supervisor.supervisor import Supervisor
 from daplug_supervisor.workspace.files import NAME
 
@@ -44,8 +44,8 @@ def state_of(target: Path, given: Path | None) -> Path | None:
 
 async def before(supervisor: Supervisor, plan: Plan, target: Path) -> Plan:
     """The plan to submit: with what the run has done that a session goes on with, if there is one."""
-    run = recovery.unfinished(supervisor.state, plan)
-    mark = next((one for one in reversed(supervisor.marks) if recovery.is_of(one, plan)), None)
+    run = submission.unfinished(supervisor.state, plan)
+    mark = next((one for one in reversed(supervisor.marks) if submission.is_of(one, plan)), None)
     if run is None and mark is not None:
         run = await supervisor.load(mark.run)
     held = supervisor.directory.stop_requested() or (

@@ -81,16 +81,16 @@ def list_tasks(
 @options.state_dir
 def show(name: str, *, run: str | None, as_json: bool, state_dir: Path | None) -> int:
     """Show a task and all its attempts."""
-    from daplug_supervisor.views import tasks as views  # noqa: PLC0415
+    from daplug_supervisor.views.task_detail import task_detail, task_text  # noqa: PLC0415
 
     directory = options.directory(state_dir)
     found = load_run(directory, run)
     find_task(found, name)
     at = now(found)
     live, suspicious = directory.holder() is not None, suspects.read(directory.run(found.id))
-    detail = views.task_detail(found, name, at, live, os.environ, suspicious, _work(directory, found, name))
+    detail = task_detail(found, name, at, live, os.environ, suspicious, _work(directory, found, name))
     detail = replace(detail, health=_health(directory, found, name, at))
-    print_data(detail, views.task_text(detail, at, width()), as_json=as_json)
+    print_data(detail, task_text(detail, at, width()), as_json=as_json)
     return 0
 
 

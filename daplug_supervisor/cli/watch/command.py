@@ -17,7 +17,8 @@ from daplug_supervisor.cli.watch.journal import Following, changes
 from daplug_supervisor.cli.watch.picture import Picture
 from daplug_supervisor.errors import EXIT_HUP, EXIT_INT, EXIT_QUIT, EXIT_TERM, SupervisorError
 from daplug_supervisor.views.live.keys import keys
-from daplug_supervisor.views.status import status, status_line
+from daplug_supervisor.views.status import status
+from daplug_supervisor.views.status_text import status_line
 from daplug_supervisor.views.text import at_clock
 from daplug_supervisor.workspace.files import StateDirectory
 

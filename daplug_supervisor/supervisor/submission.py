@@ -1,0 +1,65 @@
+"""Submitting a plan: which of its runs goes on, what of it is tried again, and under which id a new one begins."""
+
+from __future__ import annotations
+
+from daplug_supervisor.core import events as ev
+from daplug_supervisor.core.changes import Changes, changes
+from daplug_supervisor.core.machine import Status
+from daplug_supervisor.core.plan import Plan
+from daplug_supervisor.core.state import Run, State
+from daplug_supervisor.core.surgery.edits import with_edits
+from daplug_supervisor.errors import HaltedError
+from daplug_supervisor.ports import RunMark
+from daplug_supervisor.workspace.files import StateDirectory
+
+
+def new_id(plan: Plan, marks: list[RunMark]) -> str:
+    """The id of the plan's next run: its name and a number."""
+    taken = {mark.run for mark in marks}
+    number = 1
+    while f"{plan.name}-{number}" in taken:
+        number += 1
+    return f"{plan.name}-{number}"
+
+
+def is_of(mark: RunMark, plan: Plan) -> bool:
+    """Whether a run is one of the plan, by the plan's name."""
+    name, _, number = mark.run.rpartition("-")
+    return name == plan.name and number.isdecimal()
+
+
+def unfinished(state: State, plan: Plan) -> Run | None:
+    """The latest unfinished run of a plan, by the plan's name."""
+    found = [run for run in state.runs.values() if run.plan.name == plan.name and run.finished_at is None]
+    return found[-1] if found else None
+
+
+def edited(run: Run, plan: Plan) -> Changes:
+    """What an edited plan changes in a run; its `plan` equals the run's if nothing does."""
+    started = [name for name, task in run.tasks.items() if task.status is not Status.PENDING]
+    return changes(run.plan, with_edits(run, plan), started)
+
+
+def tried_again(run: Run, plan: Plan) -> list[ev.TaskReset]:
+    """Running a plan again means: try again what failed, if the run was over or the task was edited since."""
+    over = run.finished_at is not None
+    failed = [task.id for task in run.tasks.values() if task.status in (Status.FAILED, Status.STUCK)]
+    return [
+        ev.TaskReset(name, "the plan was run again")
+        for name in failed
+        if over or plan.tasks.get(name, run.spec(name)) != run.spec(name)
+    ]
+
+
+def refuse_halted(directory: StateDirectory, run: Run | None) -> None:
+    """What a person halted goes on only when a person says so; other halts end with the next start.
+
+    Raises:
+        HaltedError: it was a person.
+    """
+    if directory.stop_requested():
+        raise HaltedError(f"{directory.stop_file} is there: 'daplug-supervise resume' removes it and goes on")
+    if run is not None and run.halt is not None and run.halt.by in ("command", "stop_file"):
+        raise HaltedError(
+            f"run {run.id} is halted ({run.halt.reason}): 'daplug-supervise resume' goes on with it"
+        )
