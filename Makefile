@@ -9,6 +9,8 @@ VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
 JOBS ?= 2
 PYTHONS ?= $(foreach v,3.12 3.13 3.14,$(shell command -v python$(v)))
+# The tests start hundreds of processes: each would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 STRICT := daplug_supervisor/core/*,daplug_supervisor/formats/*,daplug_supervisor/views/*
 
 help:  ## this list
