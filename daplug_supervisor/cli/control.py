@@ -67,6 +67,9 @@ def halt_state(directory: StateDirectory) -> HaltState:
         run = load_run(directory, None)
     except NotPossibleError:  # a journal without a run
         return HaltState(stop_file, stop_file)
+    from daplug_supervisor.workspace.tasker import home as tasker_home  # noqa: PLC0415 (not for --help)
+
+    stop_file = stop_file or tasker_home.stop_requested(run)
     row = halt_row(run) if run.finished_at is None else None
     return HaltState(stop_file or row is not None, stop_file, run.id, row)
 

@@ -10,6 +10,7 @@ from daplug_supervisor.errors import NotPossibleError
 from daplug_supervisor.journal.reader import ReadOnlyJournal
 from daplug_supervisor.ports import RunMark
 from daplug_supervisor.supervisor.recovery import replay
+from daplug_supervisor.views.text import speak_of
 from daplug_supervisor.workspace.files import StateDirectory
 
 
@@ -47,6 +48,17 @@ def choose(marks: list[RunMark], run: str | None) -> RunMark:
     return (unfinished or marks)[-1]
 
 
+def chosen(marks: list[RunMark], run: str | None) -> RunMark:
+    """As `choose`; from now on, commands that are shown name that run if they would mean another one.
+
+    Raises:
+        NotPossibleError: there is none.
+    """
+    mark = choose(marks, run)
+    speak_of("" if mark == choose(marks, None) else mark.run)
+    return mark
+
+
 def load_run(directory: StateDirectory, run: str | None) -> Run:
     """The state of a run as the journal has it now.
 
@@ -54,7 +66,7 @@ def load_run(directory: StateDirectory, run: str | None) -> Run:
         StateDirectoryError, NotPossibleError, JournalError: as `reading` and `choose`.
     """
     with reading(directory) as journal:
-        mark = choose(journal.runs(), run)
+        mark = chosen(journal.runs(), run)
         state = State()
         for entry in journal.read(mark.run, mark.first_seq - 1):
             replay(state, entry)

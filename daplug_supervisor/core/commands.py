@@ -75,9 +75,10 @@ def _refuse_sender(run: Run, command: Command) -> None:
         raise NotPossibleError(
             f"an agent cannot {command.verb.replace('_', ' ')} anything: that is for people"
         )
-    status = find_task(run, command.sender).status
-    if status is not Status.RUNNING:
-        raise NotPossibleError(f"task {command.sender} is {status}, and has nothing to say any more")
+    task = find_task(run, command.sender)
+    if task.status is not Status.RUNNING or task.cancelling:
+        what = "being cancelled" if task.cancelling else task.status
+        raise NotPossibleError(f"task {task.id} is {what}, and has nothing to say any more")
 
 
 def _surgery(run: Run, command: Command, known: Known) -> list[ev.Event] | None:

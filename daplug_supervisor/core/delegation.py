@@ -21,21 +21,41 @@ def progress(task: TaskState) -> tuple[int, int]:
 
 
 def landing_on(run: Run, name: str) -> tuple[str, ...]:
-    """The delegated tasks above one on whose branches work comes home, the outermost first; none: the run's own."""
-    found, parent = list[str](), run.spec(name).parent
-    while parent is not None:
-        spec = run.spec(parent)
-        if run.tasks[parent].status is Status.DELEGATED and spec.worktree and spec.land:
+    """The delegated tasks above one on whose branches work comes home, the outermost first; none: the run's own.
+
+    What is to stay in the worktree of a task (``land: false``) goes no further than that; its parts took that over from
+    it, and their work is a part of its own.
+    """
+    found, own = list[str](), run.spec(name)
+    while own.parent is not None:
+        parent, spec = own.parent, run.spec(own.parent)
+        if spec.land and not own.land:
+            break
+        if run.tasks[parent].status is Status.DELEGATED and spec.worktree:
             found.append(parent)
-        parent = spec.parent
+        own = spec
     return tuple(reversed(found))
+
+
+def reviewed(run: Run, name: str) -> bool:
+    """Whether a person is to look at the work of a task: as the plan says of it, or of those above it.
+
+    Not where a task above waits for it: that is looked at as a whole.
+    """
+    spec = run.spec(name)
+    while spec.review is None and spec.parent is not None:
+        if run.tasks[spec.parent].status is Status.DELEGATED:
+            return False
+        spec = run.spec(spec.parent)
+    return spec.review is not None
 
 
 def parts_of(run: Run, name: str) -> list[str]:
     """The parts of a task, each followed by its own."""
-    found: list[str] = []
-    for child in run.tasks[name].children:
-        found += [child, *parts_of(run, child)]
+    found, left = list[str](), run.tasks[name].children[::-1]
+    while left:
+        found.append(left.pop())
+        left += reversed(run.tasks[found[-1]].children)
     return found
 
 

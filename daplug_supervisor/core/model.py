@@ -249,7 +249,7 @@ class Run(Struct):
     `whole` are the delegated tasks of which all children are done. With barriers `stages` has the tasks of each stage
     (`core.stages`), `left` how many of them are neither done nor skipped; `stage` is the first that has any left.
     `edited` has what was changed while it runs: for each such task its form in the plan as it was submitted, None
-    where there was none.
+    where there was none. `removed` are those taken out after they had begun: what they did is there under their names.
     `waited`: for how long nothing was at work since the latest start, but for the wait that has lasted since
     `idle_since` (0.0: something is at work). `spent` is what all its attempts cost. `boot` and `booted` say what its
     times are measured by (`events.RunStarted`), `last_at` is its last event's.
@@ -280,6 +280,7 @@ class Run(Struct):
     left: list[int] = field(default_factory=list)
     stage: int = 0
     edited: dict[str, Task | None] = field(default_factory=dict)
+    removed: set[str] = field(default_factory=set)
     halt: Halt | None = None
     finished_at: float | None = None
     boot: str = ""

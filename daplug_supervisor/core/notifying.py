@@ -7,7 +7,7 @@ person was told is recorded after it was done: if a crash comes in between it is
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
@@ -22,6 +22,8 @@ _HOUR, _DAY = 3600.0, 86400.0
 
 _GIVEN_UP = frozenset({Status.FAILED, Status.STUCK})
 
+_REVIEW = "review"
+
 _PLAN_ENDINGS = (".yaml", ".yml", ".json")
 
 SOONEST, LATEST = 1.0, 60.0
@@ -31,7 +33,8 @@ SOONEST, LATEST = 1.0, 60.0
 class Episode(Struct, frozen=True, omit_defaults=True):
     """One trouble, from its beginning to its end. `sentence` may quote agents; `next` are commands to type.
 
-    `task` or `provider` is what it is about (neither: the run). `until`: when it is over by itself (UTC, seconds).
+    `task` or `provider` is what it is about (neither: the run), `part` the part that the task waits for. `until`: when
+    it is over by itself (UTC, seconds).
     """
 
     trouble: Trouble
@@ -39,6 +42,7 @@ class Episode(Struct, frozen=True, omit_defaults=True):
     sentence: str
     task: str = ""
     provider: str = ""
+    part: str = ""
     next: tuple[str, ...] = ()
     until: float | None = None
 
@@ -66,10 +70,17 @@ def of_task(run: Run, name: str) -> Iterator[Episode]:
     elif task.status is Status.REVIEWING:
         steps = (_command(run, "approve", name), _command(run, "reject", name, "--remark", "..."))
         sentence = _sentence(f"Task {name} is proven, and waits for your review", _behind(run, task))
-        yield Episode("needs_person", f"{_key(task)}/review", sentence, name, next=steps)
+        yield Episode("needs_person", f"{_key(task)}/{_REVIEW}", sentence, name, next=steps)
     elif task.status is Status.DELEGATED:
-        parts = (run.tasks[child] for child in task.children)
-        yield from (_of_part(run, task, part) for part in parts if part.status is Status.CANCELLED)
+        for part in task.children:
+            yield from of_part(run, part)
+
+
+def of_part(run: Run, name: str) -> Iterator[Episode]:
+    """The episode of a task that waits for this part of it, which was cancelled."""
+    part, parent = run.tasks[name], _waiting(run, name)
+    if part.status is Status.CANCELLED and parent is not None:
+        yield _of_part(run, parent, part)
 
 
 def of_provider(run: Run, name: str) -> Iterator[Episode]:
@@ -135,8 +146,7 @@ def began(run: Run, event: ev.Event, now: float) -> Iterator[Episode]:
     if isinstance(event, ev.TaskStuck | ev.TaskFailed | ev.ReviewRequested | ev.Delegated):
         yield from of_task(run, event.task)
     elif isinstance(event, ev.TaskCancelled):
-        parent = run.spec(event.task).parent
-        yield from of_task(run, parent) if parent is not None else ()
+        yield from of_part(run, event.task)
     if isinstance(event, ev.RetryScheduled | ev.TaskStuck):
         yield from of_limit(run, event.task, now)
 
@@ -164,9 +174,14 @@ def still(run: Run, episode: Episode, now: float) -> bool:
     if episode.until is not None:
         return episode.until > now
     if episode.task:
-        known = episode.task in run.tasks
-        return known and any(one.key == episode.key for one in of_task(run, episode.task))
+        name, found = (episode.part, of_part) if episode.part else (episode.task, of_task)
+        return name in run.tasks and any(one.key == episode.key for one in found(run, name))
     return any(one.key == episode.key for one in of_provider(run, episode.provider))
+
+
+def without(told: Mapping[str, ev.Notified], gone: Container[str]) -> dict[str, ev.Notified]:
+    """What was told, without what was told of tasks that are gone: others may get their ids, and be in trouble."""
+    return {key: one for key, one in told.items() if not any(name in gone for name in _tasks_of(key))}
 
 
 def gap(before: float, since: float) -> float:
@@ -192,23 +207,37 @@ def _key(task: TaskState) -> str:
     return f"needs_person/{task.id}/{task.attempt.number if task.attempt else 0}"
 
 
+def _tasks_of(key: str) -> tuple[str, ...]:
+    """The tasks that a key names: those of runs, accounts and providers name none."""
+    trouble, name, *more = key.split("/")
+    if trouble != "needs_person" or name.startswith("pool:"):
+        return ()
+    return (name, more[0]) if len(more) > 1 and more[1] != _REVIEW else (name,)
+
+
 def _of_part(run: Run, task: TaskState, part: TaskState) -> Episode:
     number = part.attempt.number if part.attempt else 0
     why = f": {part.reason}" if part.reason else ""
     what = f"Task {task.id} waits for its part {part.id}, which was cancelled{why}"
     sentence = _sentence(what, _behind(run, task))
     steps = (_command(run, "retry", part.id), _command(run, "skip", part.id, "--reason", "..."))
-    return Episode(
-        "needs_person", f"needs_person/{task.id}/{part.id}/{number}", sentence, task.id, next=steps
-    )
+    key = f"needs_person/{task.id}/{part.id}/{number}"
+    return Episode("needs_person", key, sentence, task.id, part=part.id, next=steps)
 
 
 def _given_up(run: Run, task: TaskState) -> str:
-    parent = run.spec(task.id).parent
-    whole = f"{parent}, of which it is a part, waits for it" if parent in run.tasks else ""
+    parent = _waiting(run, task.id)
+    whole = f"{parent.id}, of which it is a part, waits for it" if parent else ""
     if _asks(task):
         return _sentence(f"Task {task.id} asks: {task.reason}", _behind(run, task), whole)
     return _sentence(f"Task {task.id} {_reason(task)}", task.remedy, _behind(run, task), whole)
+
+
+def _waiting(run: Run, name: str) -> TaskState | None:
+    """The task that waits for this part of it, if there is one."""
+    parent = run.spec(name).parent
+    found = None if parent is None else run.tasks[parent]
+    return found if found and found.status is Status.DELEGATED else None
 
 
 def _reason(task: TaskState) -> str:

@@ -76,7 +76,7 @@ _KEY = rf"{_KEY_BEGINS}(?:[\sA-Za-z0-9+/=\\:,]|-(?!-))*(?:{_KEY_ENDS})?"
 _END_OF_KEY = rf"(?m:(?:^[A-Za-z0-9+/=]+[^\S\n]*\n){{0,200}}{_KEY_ENDS})"
 _LINE_OF_KEY = r"\s*(?:[A-Za-z0-9+/=]*|[A-Za-z-]+: .*)\s*"
 _CARRIED = (
-    r"(?P<before>\b(?:[Bb]earer|[Bb]asic|BEARER|BASIC)\s+)[A-Za-z0-9._~+/=-]{12,}"
+    r"(?P<before>\b(?:[Bb]earer|[Bb]asic|BEARER|BASIC)\s+)(?!auth(?:entication|orization)\b)[A-Za-z0-9._~+/=-]{12,}"
     r"|(?P<name>\b[A-Z0-9_]*(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS)=)(?P<quote>['\"]?)[^\s'\"]{8,}(?P=quote)"
     r"|(?P<user>://[^\s/:@]*:)[^\s/@]+(?=@)"
 )

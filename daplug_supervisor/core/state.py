@@ -26,6 +26,7 @@ from daplug_supervisor.core.model import (
     State,
     TaskState,
 )
+from daplug_supervisor.core.notifying import without
 from daplug_supervisor.core.plan import COMMAND
 from daplug_supervisor.core.queues import (
     flaw,
@@ -340,9 +341,13 @@ def _plan_changed(state: State, entry: ev.Entry, event: ev.PlanChanged) -> None:
                 f"run {run.id!r}: task {name!r} is {task.status} with its old provider"
             )
     for name in list(run.edited):
-        if event.plan.tasks.get(name) != run.plan.tasks.get(name):  # its file says something new
+        old, new = run.plan.tasks.get(name), event.plan.tasks.get(name)
+        orphaned = old is not None and new is not None and new == replace(old, parent=None)
+        if old != new and not orphaned:  # its file says something new
             del run.edited[name]
+    gone = run.tasks.keys() - event.plan.tasks.keys()
     run.plan, run.finished_at = event.plan, None
+    run.notified = without(run.notified, gone)
     index(run)
 
 

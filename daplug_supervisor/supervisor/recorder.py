@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import anyio.lowlevel
 
 from daplug_supervisor.core.events import Entry, Event
 from daplug_supervisor.core.state import State, apply
+from daplug_supervisor.errors import IllegalTransitionError
 from daplug_supervisor.ports import Clock, Durable, Journal
 
 
@@ -52,8 +53,17 @@ class Recorder:
             JournalError: the journal has failed.
         """
         now = self._clock.now()
-        for event in events:
-            apply(self.state, Entry(self.state.seq + 1, run, now, event))
+        for count, event in enumerate(events):
+            try:
+                apply(self.state, Entry(self.state.seq + 1, run, now, event))
+            except IllegalTransitionError:
+                if count:
+                    self._append(run, now, events[:count])
+                raise
+        return self._append(run, now, events)
+
+    def _append(self, run: str, now: float, events: Sequence[Event]) -> Durable:
+        """Send events that are in the state on their way to the disk."""
         self._on_change()  # before the journal's writer wakes: what follows from this joins the same transaction
         entries, durable = self._journal.append(run, now, events)
         if self._pending and self._pending[-1][1] is durable:

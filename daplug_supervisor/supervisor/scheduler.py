@@ -24,7 +24,7 @@ from daplug_supervisor.core.decide import (
 )
 from daplug_supervisor.core.delegation import children_done
 from daplug_supervisor.core.machine import ACTIVE
-from daplug_supervisor.core.state import Run
+from daplug_supervisor.core.state import Run, TaskState
 from daplug_supervisor.errors import SupervisorError
 from daplug_supervisor.supervisor.attempts.desk import Desk
 from daplug_supervisor.supervisor.attempts.slot import work
@@ -76,6 +76,7 @@ class Scheduler:
         self._tasks: anyio.abc.TaskGroup | None = None
         self._idle: dict[tuple[str, str], Idle] = defaultdict(list)
         self._at_work: set[tuple[str, str]] = set()
+        self._again: set[tuple[str, str]] = set()
         self._finished: dict[str, None] = {}
         self._ending: set[str] = set()
 
@@ -165,6 +166,9 @@ class Scheduler:
     def give_slot(self, handle: RunHandle, task: str) -> None:
         """Have a slot of the task's provider work on it. There are never more than its provider allows at once."""
         run = handle.state
+        if (run.id, task) in self._at_work:  # its slot tidies up after the attempt before, and goes on then
+            self._again.add((run.id, task))
+            return
         self._at_work.add((run.id, task))
         attempt = run.tasks[task].attempt
         idle = self._idle[run.id, attempt.provider if attempt else ""]
@@ -180,17 +184,27 @@ class Scheduler:
         """Work on one task after another."""
         loop = asyncio.get_running_loop()
         while True:
-            try:
-                await work(self._desk, run, run.tasks[task])
-            finally:
-                self._at_work.discard((run.id, task))
-            await after_task(self._desk, run, run.tasks[task])
+            ended = await self._worked(run, task)
+            await after_task(self._desk, run, ended)
             following: asyncio.Future[str | None] = loop.create_future()
             idle.append(following)
             given = await following
             if given is None:
                 return
             task = given
+
+    async def _worked(self, run: Run, task: str) -> TaskState:
+        """Work on a task, also if a person has it tried again at once; it may have been removed by the end."""
+        key = run.id, task
+        try:
+            while True:
+                state = run.tasks[task]
+                await work(self._desk, run, state)
+                if key not in self._again:
+                    return state
+                self._again.discard(key)
+        finally:
+            self._at_work.discard(key)
 
     def _over(self, handle: RunHandle, decision: Decision) -> bool:
         """The run has come to an end or to a halt. False: there is something to do before that is said."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.changes import Changes, changes
 from daplug_supervisor.core.machine import Status
 from daplug_supervisor.core.plan import Plan
 from daplug_supervisor.core.state import Run, State
-from daplug_supervisor.core.surgery.edits import with_edits
+from daplug_supervisor.core.surgery.edits import TRIED_AGAIN, with_edits
 from daplug_supervisor.errors import HaltedError
 from daplug_supervisor.ports import RunMark
 from daplug_supervisor.workspace.files import StateDirectory
@@ -34,16 +36,23 @@ def unfinished(state: State, plan: Plan) -> Run | None:
     return found[-1] if found else None
 
 
-def edited(run: Run, plan: Plan) -> Changes:
-    """What an edited plan changes in a run; its `plan` equals the run's if nothing does."""
-    started = [name for name, task in run.tasks.items() if task.status is not Status.PENDING]
+def edited(run: Run, plan: Plan, again: Sequence[ev.TaskReset]) -> Changes:
+    """What an edited plan changes in a run, of which some is tried `again`; its `plan` is the run's if nothing does.
+
+    Raises:
+        PlanError: what has started, or was changed while the run went on, does not go together with it.
+    """
+    anew = {event.task for event in again}
+    started = [
+        name for name, task in run.tasks.items() if task.status is not Status.PENDING and name not in anew
+    ]
     return changes(run.plan, with_edits(run, plan), started)
 
 
 def tried_again(run: Run, plan: Plan) -> list[ev.TaskReset]:
     """Running a plan again means: try again what failed, if the run was over or the task was edited since."""
     over = run.finished_at is not None
-    failed = [task.id for task in run.tasks.values() if task.status in (Status.FAILED, Status.STUCK)]
+    failed = [task.id for task in run.tasks.values() if task.status in TRIED_AGAIN]
     return [
         ev.TaskReset(name, "the plan was run again")
         for name in failed

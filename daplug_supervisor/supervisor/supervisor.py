@@ -255,9 +255,9 @@ class Supervisor:
             run = self.state.runs[name]
             return self._drive(run, only, parallel, confirm)
         again = submission.tried_again(run, plan)
+        edit = submission.edited(run, plan, again)  # before anything is recorded: it may be refused
         if again:
             self.record(run.id, *again)
-        edit = submission.edited(run, plan)
         if edit.plan != run.plan:
             self.record(run.id, ev.PlanChanged(edit.plan, edit.summary))
         handle = self._drive(run, only, parallel, confirm)
@@ -282,6 +282,8 @@ class Supervisor:
         if run is not None and run not in self.state.runs:
             raise NotPossibleError(f"there is no unfinished run {run!r}")
         found = [one for one in self.state.runs.values() if run in (None, one.id) and one.finished_at is None]
+        if not found and self._marks:
+            tasker_home.clear_stop(await self.load(self._marks[-1].run))
         for one in found:
             self._admission.check_workers(one.plan, one.target)
             tasker_home.clear_stop(one)

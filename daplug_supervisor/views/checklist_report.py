@@ -14,6 +14,7 @@ from daplug_supervisor.core.machine import Status
 from daplug_supervisor.core.model import Run, TaskState
 from daplug_supervisor.core.plan import Category
 from daplug_supervisor.core.pulls import pull_of
+from daplug_supervisor.formats.prompts.models import DEFAULT_MODEL
 from daplug_supervisor.views.derived import label
 from daplug_supervisor.views.steps import go_on, repairs
 from daplug_supervisor.views.text import clean, command, facts, listing, wrap
@@ -182,6 +183,17 @@ def _more(count: int, most: int) -> list[str]:
     return [f"  and {count - most} more"] if count > most else []
 
 
+def _same(run: Run, todo: TaskState) -> str:
+    """The command that the run was started with: without its options somebody else would work on it, elsewhere."""
+    spec = run.spec(todo.id)
+    name = spec.provider or todo.provider
+    provider = run.plan.providers[name]
+    model = provider.model or name
+    who = model if provider.cli in (None, model) else f"{model}:{provider.cli}"
+    by = () if who == DEFAULT_MODEL else ("--provider", who)
+    return command("run", run.source, *by, *(("--worktree",) if spec.worktree else ()))
+
+
 # --- a halt -------------------------------------------------------------------------------------------------
 
 
@@ -198,7 +210,7 @@ def stands_text(run: Run, width: int = 80) -> str:
     names = [f"{_name(task)} ({label(run.spec(task.id))})" for task in dead]
     first = [command("pr", "continue", pull)] if pull else []
     retries = [line for task in dead for line in repairs(task) if line.startswith(command("task", "retry"))]
-    again = [command("run", run.source)] if run.finished_at is not None else [*retries, go_on(run)]
+    again = [_same(run, dead[0])] if run.finished_at is not None else [*retries, go_on(run)]
     record = PurePosixPath(origin.path).parent / "context" / "issues.md"
     lines = facts(
         {

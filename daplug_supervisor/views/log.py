@@ -62,7 +62,7 @@ _OF_PROVIDERS = (
 
 
 def _why(text: str) -> str:
-    return f": {text}." if text else "."
+    return f": {text}{'' if text.endswith(('.', '!', '?')) else '.'}" if text else "."
 
 
 def _by(name: str) -> str:
@@ -122,7 +122,7 @@ def _changed(event: ev.TaskChanged) -> str:
 
 def _delegated(event: ev.Delegated) -> str:
     kept = f"; its unfinished work is kept under {event.kept}" if event.kept else ""
-    return f"Delegated: waits for its children, and needs no slot{kept}."
+    return f"Delegated: waits for its parts, and needs no slot{kept}."
 
 
 def _notified(event: ev.Notified) -> str:
@@ -190,9 +190,9 @@ _MESSAGES: dict[type[ev.Event], tuple[Level, Words]] = {
     ev.TaskSkipped: ("info", lambda e: f"Skipped, dependents go on without it{_why(e.reason)}"),
     ev.TaskReset: ("info", lambda e: f"Begins again with its tries counted anew{_why(e.reason)}"),
     ev.TaskAdopted: ("info", lambda e: f"Was done already{_why(e.reason)}"),
-    ev.DelegationRequested: ("info", lambda _: "Hands its work to its children: its agent is ended."),
+    ev.DelegationRequested: ("info", lambda _: "Hands its work to its parts: its agent is ended."),
     ev.Delegated: ("info", _delegated),
-    ev.ChildrenDone: ("info", lambda _: "All its children are done: what they came to is looked at."),
+    ev.ChildrenDone: ("info", lambda _: "All its parts are done: what they came to is looked at."),
     ev.ReviewRequested: ("warning", lambda _: "Verified; waits for a person to review it."),
     ev.Approved: ("info", lambda e: f"Approved{_by(e.by)}{_why(e.remark)}"),
     ev.Rejected: ("warning", lambda e: f"Rejected{_by(e.by)}{_why(e.remark)}"),

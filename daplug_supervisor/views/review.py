@@ -21,7 +21,10 @@ _OF = {"rejection": "rejected", "answer": "answered", "approval": "approved"}
 
 
 class Seen(Protocol):
-    """Where a task's own worktree is, and the commit that it began at ('' if that is not known)."""
+    """Where a task's own worktree is, and the commit that it began at ('' if that is not known).
+
+    Of a task without one: where it worked, if that is in no git repository.
+    """
 
     @property
     def path(self) -> str: ...  # noqa: D102
@@ -49,10 +52,15 @@ class Remarked(Struct, frozen=True):
 
 
 def look(run: Run, task: TaskState, seen: Seen | None) -> tuple[str, ...]:
-    """The commands that show the work of a task: in its own worktree if it has one, else in the shared checkout."""
+    """The commands that show the work of a task: in its own worktree if it has one, else in the shared checkout.
+
+    There are none if that is no checkout of a repository.
+    """
     spec = run.spec(task.id)
     if spec.worktree and seen is None:
         return (command("task", "show", task.id),)
+    if not spec.worktree and seen is not None:
+        return ()
     git = ("git", "-C", seen.path if seen is not None else run.target)
     files = ("--", *spec.files) if spec.files and seen is None else ()
     base = (seen.base,) if seen is not None and seen.base else ()
@@ -73,9 +81,9 @@ def review_words(run: Run, task: TaskState, now: float) -> str:
 
 def place_words(run: Run, task: TaskState, seen: Seen | None) -> str:
     """Where the work of a task is; '' if that is not known."""
-    if seen is not None:
-        return f"it is in {seen.path}, branch {seen.branch}"
-    return "" if run.spec(task.id).worktree else f"it is in {run.target}"
+    if not run.spec(task.id).worktree:
+        return f"it is in {run.target}"
+    return f"it is in {seen.path}, branch {seen.branch}" if seen is not None else ""
 
 
 # --- questions ----------------------------------------------------------------------------------------------

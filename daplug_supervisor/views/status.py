@@ -138,7 +138,7 @@ def status(
         at=now,
         state=state,
         live=live,
-        sentence=_sentence(run, state, providers, counts, attention, now),
+        sentence=_sentence(run, state, providers, counts, attention, now, noted=bool(notices)),
         next=_next(run, state, attention),
         total=total,
         counts=counts,
@@ -187,6 +187,8 @@ def _sentence(
     counts: dict[str, int],
     attention: tuple[AttentionRow, ...],
     now: float,
+    *,
+    noted: bool,
 ) -> str:
     if state == "finished":
         return _finished(counts, attention)
@@ -199,7 +201,7 @@ def _sentence(
         return f"{tasks_word(run.active)} at work{_closed(providers)}."
     if not run.starts:
         return "The run has not been started."
-    return _waiting(run, providers, counts, now)
+    return _waiting(run, providers, counts, now, noted=noted)
 
 
 def _closed(providers: tuple[ProviderRow, ...]) -> str:
@@ -237,7 +239,9 @@ def _halting(halt: Halt, active: int, now: float) -> str:
     return f"Halt requested by {by} {since}: {halt.reason}; {tasks_word(active)} still at work."
 
 
-def _waiting(run: Run, providers: tuple[ProviderRow, ...], counts: dict[str, int], now: float) -> str:
+def _waiting(
+    run: Run, providers: tuple[ProviderRow, ...], counts: dict[str, int], now: float, *, noted: bool
+) -> str:
     closed = [row for row in providers if row.state in _CLOSED and run.pools[row.name].busy]
     parts = [f"provider {row.sentence}" for row in closed]
     later = [task.not_before for task in run.tasks.values() if task.not_before > now]
@@ -248,7 +252,8 @@ def _waiting(run: Run, providers: tuple[ProviderRow, ...], counts: dict[str, int
     if counts["delegated"]:
         parts.append(f"{tasks_word(counts['delegated'])} delegated")
     patience = f" {NOTHING_TO_DO}." if closed and all(row.state == "resting" for row in closed) else ""
-    return f"Nothing is at work: {'; '.join(parts) or 'the supervisor is about to decide'}.{patience}"
+    unknown = "see NOTE" if noted else "the supervisor is about to decide"
+    return f"Nothing is at work: {'; '.join(parts) or unknown}.{patience}"
 
 
 # --- text ---------------------------------------------------------------------------------------------------

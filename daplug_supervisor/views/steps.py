@@ -63,7 +63,12 @@ def steps(
         return (command("task", "logs", task.id), *_again(run, held=not live))
     if state in ("pool_stopped", "pool_paused"):
         return (resume_provider(task.provider),)
-    return _again(run, held=state in ("halted", "not_selected", "waiting_for_supervisor"))
+    return _again(run, held=state in ("halted", "waiting_for_supervisor")) or _anew(run, state)
+
+
+def _anew(run: Run, state: str) -> tuple[str, ...]:
+    """What starts a task that the latest start did not ask for; `resume` would ask for the same ones again."""
+    return (command("run", run.source),) if state == "not_selected" and run.source else ()
 
 
 def _again(run: Run, *, held: bool) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ from daplug_supervisor.views.proven import (
     landed_word,
     rounds_word,
 )
-from daplug_supervisor.views.review import Remarked, question_lines, said_lines, said_of
+from daplug_supervisor.views.review import Remarked, Seen, question_lines, said_lines, said_of
 from daplug_supervisor.views.text import at_clock, clean, duration, facts, listing, table, wrap
 from daplug_supervisor.views.usage import (
     BudgetRow,
@@ -149,6 +149,7 @@ def task_detail(
     environ: Iterable[str] = (),
     suspects: Sequence[Suspect] = (),
     work: WorkLike | None = None,
+    seen: Seen | None = None,
 ) -> TaskDetail:
     """Everything about one task. `environ`: the names of the variables that there are; `suspects` as in `why`.
 
@@ -157,7 +158,7 @@ def task_detail(
     Raises:
         NotPossibleError: the run has no such task.
     """
-    task, found = find_task(run, name), why(run, name, now, live=live, suspects=suspects, seen=work)
+    task, found = find_task(run, name), why(run, name, now, live=live, suspects=suspects, seen=work or seen)
     spec = run.spec(name)
     who, passed = assignment(run.plan, spec, task.provider), pass_env(run.plan, task.provider)
     return TaskDetail(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from unicodedata import category, east_asian_width
 
@@ -25,8 +26,21 @@ _LAST_TIME = 253_402_300_800  # the year 10000
 _LEAST_COLUMN = 6
 
 
+_spoken_of: ContextVar[str] = ContextVar("run", default="")
+
+
+def speak_of(run: str) -> None:
+    """From now on commands say which run they mean; '' if it is the one that they mean anyhow."""
+    _spoken_of.set(run)
+
+
 def command(*words: str) -> str:
     """A command line of ours, as it is to be typed."""
+    run = _spoken_of.get()
+    if run and words == ("report",):
+        words = (*words, run)
+    elif run and words[0] in ("task", "provider") and len(words) > 2 and "--run" not in words:  # noqa: PLR2004
+        words = (*words, "--run", run)
     return shlex.join((PROGRAM, *words))
 
 

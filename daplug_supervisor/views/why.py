@@ -68,10 +68,12 @@ def why(
     stop_file: bool = False,
     suspects: Sequence[Suspect] = (),
     seen: Seen | None = None,
+    lack: str = "",
 ) -> Why:
     """Why this task is not running, or since when it is. `live`: whether a supervisor drives the run.
 
-    `suspects`: what the supervisor found suspicious last; `seen`: what is in the task's worktree.
+    `suspects`: what the supervisor found suspicious last; `seen`: what is in the task's worktree; `lack`: what there
+    is too little of for anything to be started, '' if there is room.
 
     Raises:
         NotPossibleError: the run has no such task.
@@ -79,6 +81,10 @@ def why(
     task = find_task(run, task_id)
     state = state_of(run, task, now, live=live, stop_file=stop_file)
     sentence = SENTENCES[state](run, task, now)
+    if state == "ready" and lack:
+        sentence = (
+            f"Ready, but nothing is started, because {lack}; it starts when there is room: free some space."
+        )
     place = place_words(run, task, seen) if state == "reviewing" else ""
     if place:
         sentence = f"{sentence.removesuffix('.')}; {place}."

@@ -100,8 +100,10 @@ class Monitoring:
         """
         descriptor = _open(self.events, os.O_WRONLY | os.O_CREAT)
         try:
-            if self._size is None:
-                self._size = os.fstat(descriptor).st_size
+            there = os.fstat(
+                descriptor
+            ).st_size  # less than we wrote, if somebody has moved or emptied it meanwhile
+            self._size = there if self._size is None else min(self._size, there)
             os.ftruncate(descriptor, self._size)
             os.lseek(descriptor, self._size, os.SEEK_SET)
             left = memoryview(lines)

@@ -123,11 +123,18 @@ def asked(path: str, most: int) -> tuple[list[Asked], bool]:
         for name in names:
             if _COMMAND.fullmatch(name):
                 with suppress(FileNotFoundError):
-                    found.append((os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime, name))
+                    about = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                    found.append((about.st_mtime_ns, _counted(name), name))
         found.sort()
-        several = [_one(folder, name) for _, name in found[:most]]
+        several = [_one(folder, name) for *_, name in found[:most]]
     others = any(not _COMMAND.fullmatch(name) and not name.startswith(".") for name in names)
     return several, others or len(found) > most or len(names) > _MOST_LISTED
+
+
+def _counted(name: str) -> list[tuple[bool, int, str]]:
+    """What orders 2 before 10: clocks of file systems may be as coarse as 10 ms, and a script writes faster."""
+    words = re.findall(r"\d+|\D+", name.removesuffix(".json"), re.ASCII)
+    return [(False, int(word), word) if word.isdigit() else (True, 0, word) for word in words]
 
 
 def _one(folder: int, name: str) -> Asked:

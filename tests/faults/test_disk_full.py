@@ -10,10 +10,12 @@ from pathlib import Path
 import anyio
 import pytest
 from cli import HOLD, MARKING, Place, happened, opened, plan_of, reached, sh
+from click.testing import CliRunner
 from disks import on_small_disk
 from promises import Proof
 
 from daplug_supervisor import Supervisor
+from daplug_supervisor.cli.main import cli
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.bundle import Bundle, Command, Evidence
 from daplug_supervisor.core.plan import Provider, Retry, Task
@@ -236,6 +238,8 @@ async def test_nothing_starts_while_there_is_little_room(
         assert "nothing is started until there are 16 MiB" in supervisor.notices.texts[0]
         await anyio.sleep(0.2)
         assert handle.state.active == 0
+        asked = CliRunner().invoke(cli, ["task", "why", "a", f"--state-dir={place.state}"])
+        assert "nothing is started, because the disk of" in " ".join(asked.output.split())
         little = False
         with anyio.fail_after(20):
             assert (await handle.wait()).counts["done"] == 1

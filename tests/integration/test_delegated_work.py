@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -256,6 +257,79 @@ async def test_a_person_looks_at_one_result_and_gc_keeps_what_waits(place: Place
     assert git(place.target, "rev-parse", "daplug/p-1-z")
 
 
+async def test_gc_leaves_what_a_person_is_to_look_at_and_what_parts_did_for_who_is_tried_again(
+    place: Place,
+) -> None:
+    """All of it is commits, and these are kept under refs of ours; but nobody would find it there."""
+    again = f"[ -e {place.target}/ready-b ] && cat other || {{ {HOLDS.format(target=place.target)} }}"
+    wanted = (Criterion(run=f"cat other && test -e {place.target}/now"),)
+    tasks = {
+        "a": own(place, "echo half > half", review="human", grace=0.1),
+        "b": sh(again, worktree=True, accept=wanted, grace=0.1, retry=Retry(attempts=1)),
+        "c": sh("echo 3 > three", worktree=True, review="human"),
+    }
+    async with Supervisor(place.state) as supervisor:
+        run = await supervisor.submit(plan_of(tasks))
+        person = Person(place, supervisor, run)
+        await person.divide("a", part(place, "one", "echo 1 > one", parent="a"))
+        await person.divide("b", part(place, "two", "echo 2 > other", parent="b"))
+        report = await ended(run)
+    assert (report.counts["reviewing"], report.counts["failed"]) == (2, 1)
+    looks_at = "task {} waits for a person to look at its work"
+    dry = place.run("gc", "--save", "--dry-run", "--json").json()["items"]
+    whys = {item["task"]: item["why"] for item in dry if not item["removed"]}
+    assert whys == {name: looks_at.format(name) for name in ("a", "c")}
+    found = {item["task"]: item for item in place.run("gc", "--json").json()["items"]}
+    assert [name for name, item in found.items() if item["removed"]] == ["one", "two"]
+    assert found["b"]["why"] == "what the parts of task b did is on its branch only: say --save"
+    (place.target / "now").touch()
+    for words in (("approve", "a"), ("approve", "c"), ("retry", "b", "--force")):
+        assert place.run("task", *words).code == 0
+    assert place.run("resume").code == 0
+    assert sorted(landed(place)) == ["a: a", "b: b", "c: c"]
+    assert {"half", "one", "other", "three"} <= set(files(place))
+
+
+async def test_what_is_to_stay_in_its_worktree_has_the_work_of_its_parts_there(place: Place) -> None:
+    accept = (Criterion(run="cat half one two"),)
+    async with Supervisor(place.state) as supervisor:
+        plan = plan_of({"a": own(place, "echo half > half", land=False, accept=accept, grace=0.1)}, ONE)
+        run = await supervisor.submit(plan)
+        person = Person(place, supervisor, run)
+        one = part(place, "one", "cat half && echo 1 > one", parent="a")
+        await person.divide("a", one, part(place, "two", "cat one && echo 2 > two", "one", parent="a"))
+        assert (await ended(run)).counts["done"] == 3
+    assert landed(place) == []
+    left = place.target / ".worktrees" / "p-1-a"
+    assert {"half", "one", "two"} <= {path.name for path in left.iterdir()}
+    found = {item["task"]: item["removed"] for item in place.run("gc", "--json").json()["items"]}
+    assert found == {"a": False, "one": True, "two": True}
+
+
+async def test_who_cancels_while_work_is_handed_over_has_cancelled(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Freeing a worktree takes its time, and minutes with a full disk."""
+    free, begun, go = handover.free, threading.Event(), threading.Event()
+
+    def slow(*words: Any) -> Any:
+        begun.set()
+        assert go.wait(20)
+        return free(*words)
+
+    monkeypatch.setattr(handover, "free", slow)
+    async with Supervisor(place.state) as supervisor:
+        run = await supervisor.submit(plan_of({"a": own(place, "echo half > half", grace=0.1)}))
+        person = Person(place, supervisor, run)
+        await person.divide("a", part(place, "one", "true", parent="a"))
+        await reached(begun.is_set, "handing over")
+        await person.say("cancel", "a")
+        go.set()
+        await ended(run)
+    assert place.statuses() == {"a": "cancelled", "one": "done"}
+    assert not place.events(ev.Delegated)
+
+
 async def test_in_a_shared_checkout_the_commit_is_of_the_parent_and_its_parts(place: Place) -> None:
     """Nothing is freed, and nothing of what others did meanwhile is taken along."""
     tasks = {
@@ -360,6 +434,17 @@ def test_a_worktree_that_was_deleted_has_its_commits_and_one_that_nobody_worked_
     assert freed(other) == handover.Freed("daplug/p-1-b", "", "", "")
 
 
+def test_what_a_person_does_where_a_freed_worktree_was_is_kept(task: landings.Task) -> None:
+    """They look at the branch that waits, and mend something: in the usual place, with git itself."""
+    branch = freed(task).branch
+    for number, name in enumerate(("first", "second")):
+        git(task.repository, "worktree", "add", "-q", str(task.path), branch)
+        task.write(name, "mended\n")
+        if number:  # the task itself goes on there
+            assert (landings.Task(task.repository, "a").path / name).read_text() == "mended\n"
+        assert name in listed(task.repository, freed(task).branch)
+
+
 def test_where_somebody_works_nothing_is_freed(task: landings.Task) -> None:
     """A part asks for its parent's branch while a person has the parent tried again."""
     assert handover.free(giver(task), None, lambda: False) is None
@@ -398,7 +483,9 @@ async def test_a_full_disk_is_waited_for_and_what_cannot_be_freed_is_told(
 ) -> None:
     told: list[str] = []
     plan = plan_of({"a": sh("true", worktree=True)})
-    desk: Any = SimpleNamespace(notices=SimpleNamespace(tell=lambda _, text: told.append(text)))
+    desk: Any = SimpleNamespace(
+        notices=SimpleNamespace(tell=lambda _, text: told.append(text)), stopping=False
+    )
     run = Run(
         "p-1",
         plan,
@@ -414,7 +501,8 @@ async def test_a_full_disk_is_waited_for_and_what_cannot_be_freed_is_told(
         task="a",
         name="p-1/a#1",
     )
-    free, ends = handover.free, [OSError(errno.ENOSPC, "No space left on device"), GitError("git is broken")]
+    full = OSError(errno.ENOSPC, "No space left on device")
+    free, ends = handover.free, [full, GitError("git is broken"), full]
 
     def failing(*words: Any) -> Any:
         if ends:
@@ -426,6 +514,8 @@ async def test_a_full_disk_is_waited_for_and_what_cannot_be_freed_is_told(
     found = await release(desk, run, bundle)
     assert found == Released("", "its worktree is left as it is: git is broken")
     assert "No space left" in told[0]
+    desk.stopping = True
+    assert "No space left" in (await release(desk, run, bundle)).reason, "nobody waits for that who is to end"
     assert (task.path / "work").exists()
     assert await release(desk, run, bundle) == Released("refs/daplug/delegated/p-1/a/1", "")
     assert not task.path.exists()

@@ -58,7 +58,12 @@ def test_divided_work_waits_for_a_person_who_rejects_and_then_approves(tmp_path:
     assert statuses(place) == {
         **dict.fromkeys(("shop-db", "shop-api", "shop-ui"), "done"), "shop": "reviewing", "news": "pending",
     }  # fmt: skip
-    assert "daplug-supervise task approve shop" in divided("task", "why", "shop", cwd=place).stdout
+    assert "shop: Delegated: waits for its parts" in first.stderr
+    assert "shop: Verified; waits for a person to review it." in first.stderr
+    for view in (("status",), ("report",), ("task", "why", "shop"), ("task", "show", "shop")):
+        shown = divided(*view, cwd=place).stdout
+        assert "daplug-supervise task approve shop" in shown
+        assert "git -C" not in shown, "there is no repository"
     remark = "Say what it costs"
     for words in (("task", "reject", "shop", "--remark", remark), ("task", "approve", "shop")):
         assert divided(*words, cwd=place).returncode == 0

@@ -200,6 +200,19 @@ def test_a_torn_last_line_is_mended(place: Place) -> None:
     assert lines(place) == expected(place)
 
 
+@pytest.mark.parametrize("moved", [True, False])
+def test_lines_that_somebody_moved_away_meanwhile_leave_no_hole(place: Place, *, moved: bool) -> None:
+    name = place.write(plan_of({"a": sh(MARKING + HOLD), "b": sh(MARKING + HOLD, "a")}))
+    process = place.start("run", name)
+    events = place.state / "orchestration-events.jsonl"
+    until(lambda: events.exists() and b"subtask_started" in events.read_bytes(), "the first lines")
+    before = lines(place)
+    events.rename(place.target / "kept") if moved else events.write_text("")
+    place.go()
+    assert finish(process).code == 0
+    assert before + lines(place) == expected(place)
+
+
 def test_lines_that_a_crash_kept_back_are_told_at_the_next_start(place: Place) -> None:
     """Also of a run that had ended by then: it is not at hand any more."""
     assert place.run("run", place.write(diamond())).code == 0
@@ -263,6 +276,30 @@ def test_what_is_in_the_way_hurts_no_run(place: Place, name: str) -> None:
     log = (place.state / "supervisor.log").read_text()
     assert log.count("orchestrations") >= 1
     assert len(log.splitlines()) <= 2
+
+
+async def test_what_cannot_be_told_is_not_kept_for_ever(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that has become something else while the journal can still be written."""
+    module = "daplug_supervisor.supervisor.monitoring.orchestrations"
+    monkeypatch.setattr(f"{module}._MOST_UNTOLD", 5)
+    monkeypatch.setattr(f"{module}._AGAIN", 0.05)
+    async with Supervisor(place.state) as supervisor:
+        events = place.state / "orchestration-events.jsonl"
+        one = await supervisor.submit(plan_of({"a": sh("true")}, name="q"))
+        await ended(one)
+        await reached(lambda: len(lines(place)) > 5 if events.exists() else False, "the first run is told")
+        events.rename(place.target / "kept")
+        events.mkdir()
+        await ended(await supervisor.submit(diamond()))
+        monitor = supervisor._monitor
+        await reached(lambda: monitor._broken, "it gives up")
+        assert monitor._lines == []
+    events.rmdir()
+    (place.target / "kept").rename(events)
+    assert place.run("run", place.write(plan_of({"z": sh("true")}, name="r"))).code == 0
+    assert sorted(lines(place), key=lambda line: int(line["seq"])) == expected(place)
 
 
 def test_a_link_is_not_followed(place: Place) -> None:

@@ -304,6 +304,17 @@ def test_a_message_on_the_desktop(place: Place) -> None:
     assert not any("daplug-supervise task" in line for line in lines), "only what has happened"
 
 
+def test_what_an_agent_prints_becomes_no_other_character_on_the_desktop(place: Place) -> None:
+    r"""``notify-send`` reads ``\74`` in a text as ``<``, and refuses one in which ``\377`` stands."""
+    programs = place.target / "programs"
+    programs.mkdir()
+    script(place, '#!/bin/sh\nprintf "%s\\n" "$@" >> shown\n', "programs/notify-send")
+    place.environ["PATH"] = f"{programs}{os.pathsep}{place.environ['PATH']}"
+    (place.target / "evil").write_text(r"\74b\76 \377")
+    assert place.run(place.write(told({"a": failing("cat evil; exit 3")}, desktop=True)), "-q").code == 1
+    assert r"exit code 3: \\74b\\76 \\377." in place.lines("shown")[3]
+
+
 # --- trying it out -----------------------------------------------------------------------------------------------
 
 

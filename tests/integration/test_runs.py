@@ -21,6 +21,7 @@ from daplug_supervisor import (
 )
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.commands import Command
+from daplug_supervisor.core.plan import Retry
 
 place = pytest.fixture(opened)
 
@@ -230,3 +231,18 @@ async def test_a_plan_that_cannot_run_here_starts_nothing(place: Place) -> None:
             await supervisor.command(Command("c1", "halt"))
         assert supervisor.marks == []
     assert [entry.run for entry in place.entries()] == ["", ""]
+
+
+def test_what_is_said_to_type_means_the_run_that_is_looked_at(place: Place) -> None:
+    """Another run that came after it has tasks of the same names."""
+    tasks = {"a": sh("exit 3", retry=Retry(attempts=1)), "b": sh("true", "a")}
+    assert place.run("run", place.write(plan_of(tasks)), "-q").code == 1
+    assert place.run("run", place.write(plan_of(tasks, name="q")), "-q").code == 1
+    assert "--run" not in place.run("status", "q-1").out
+    for words in (("status", "p-1"), ("task", "why", "b", "--run", "p-1")):
+        [retry] = {one for one in place.run(*words, "--json").json()["next"] if " retry " in one}
+        assert retry == "daplug-supervise task retry a --run p-1"
+    assert "daplug-supervise report p-1" in place.run("status", "p-1").out
+    assert place.run(*retry.split()[1:]).code == 0
+    assert [event.task for event in place.events(ev.TaskReset)] == ["a"]
+    assert [entry.run for entry in place.entries() if isinstance(entry.event, ev.TaskReset)] == ["p-1"]

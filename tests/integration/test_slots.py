@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
-from cli import MARKING, Place, ended, opened, plan_of, sh
+from cli import MARKING, Place, ended, opened, plan_of, reached, sh
 
 from daplug_supervisor import (
     Bundle,
@@ -24,6 +26,9 @@ from daplug_supervisor import (
 )
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core import plan as plans
+from daplug_supervisor.core.commands import Command as InboxCommand
+from daplug_supervisor.core.surgery.new_tasks import NewTask
+from daplug_supervisor.supervisor.attempts import differences
 from daplug_supervisor.workspace.git.worktrees import worktree
 
 place = pytest.fixture(opened)
@@ -168,3 +173,45 @@ async def test_a_prompt_that_goes_between_check_and_start_fails_its_task_alone(p
     report = await ran(place, plan_of(tasks, providers), Scribe())
     assert [(row.task, row.kind) for row in report.failures] == [("a", "plan_error")]
     assert report.counts["done"] == 2
+
+
+async def tidying(
+    place: Place, monkeypatch: pytest.MonkeyPatch, line: str, meanwhile: tuple[InboxCommand, ...]
+) -> Report:
+    """Run a task that fails; people say something while its files are being put back."""
+    repository(place)
+    back, begun, go = differences.put_back, threading.Event(), threading.Event()
+
+    def slow(*words: Any) -> str:
+        begun.set()
+        assert go.wait(20)
+        return back(*words)
+
+    monkeypatch.setattr(differences, "put_back", slow)
+    tasks = {"a": sh(line, rollback=True, files=("half",), retry=Retry(attempts=1)), "b": sh("true")}
+    async with Supervisor(place.state) as supervisor:
+        run = await supervisor.submit(plan_of(tasks))
+        await reached(begun.is_set, "its files are being put back")
+        for command in meanwhile:
+            await supervisor.command(command)
+        go.set()
+        return await ended(run)
+
+
+async def test_who_is_tried_again_while_its_files_are_put_back_begins_after_that(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And has one slot, whatever else people say: what has none is given one then."""
+    line = f"{MARKING}if [ -e .git/again ]; then test ! -e half; else touch .git/again half; false; fi"
+    new = NewTask("c", "true", command=True)
+    more = InboxCommand("1", "retry", task="a"), InboxCommand("2", "create", new=(new,))
+    assert (await tidying(place, monkeypatch, line, more)).counts["done"] == 3
+    assert len(place.events(ev.AttemptStarted, task="a")) == 2
+
+
+async def test_who_is_removed_while_its_files_are_put_back_is_nobodys_end(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = await tidying(place, monkeypatch, "false", (InboxCommand("1", "remove", task="a"),))
+    assert found.counts["done"] == 1
+    assert place.statuses() == {"b": "done"}

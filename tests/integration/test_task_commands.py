@@ -269,6 +269,17 @@ def test_an_attempt_divides_its_own_work_without_naming_itself(place: Place) -> 
     place.nothing_left()
 
 
+def test_a_part_of_its_own_does_not_pass_by_the_person_who_looks_at_the_whole(place: Place) -> None:
+    """An agent creates a part and does not hand over: nobody would look at what that does."""
+    line = f"'{PROGRAM}' task create part '{TELLS}' --command"
+    assert place.run(place.write(plan_of({"p": sh(line, delegate=1, review="human")}))).code == 1
+    assert place.statuses() == {"p": "reviewing", "part": "reviewing"}
+    for name in ("p", "part"):
+        say(place, "approve", name)
+    assert place.run("resume").code == 0
+    assert set(place.statuses().values()) == {"done"}
+
+
 # --- while none is ----------------------------------------------------------------------------------------------
 
 
@@ -476,6 +487,31 @@ def test_a_file_without_what_a_created_task_waits_for_is_refused(place: Place) -
     place.write(plan_of({"bad": BAD.tasks["bad"]}))
     ran = place.run("plan.json")
     assert (ran.code, "task update made --not-blocked-by next" in ran.err) == (2, True)
+
+
+def test_a_file_without_what_has_failed_is_refused_before_anything_is_tried_again(place: Place) -> None:
+    assert place.run(place.write(plan_of({**BAD.tasks, "ok": sh(TELLS)}))).code == 1
+    say(place, "create", "made", TELLS, "--command", "--blocked-by", "bad")
+    assert place.run("plan.json").code == 1
+    place.write(plan_of({"ok": sh(TELLS)}))
+    ran = place.run("plan.json")
+    assert (ran.code, "task update made --not-blocked-by bad" in ran.err) == (2, True), ran
+    assert not place.events(ev.TaskReset), "what is refused changes nothing"
+    say(place, "update", "made", "--not-blocked-by", "bad")
+    place.run("plan.json")
+    assert place.statuses() == {"bad": "failed", "ok": "done", "made": "done"}
+
+
+def test_what_the_latest_start_did_not_ask_for_is_told_of_also_when_nothing_runs(place: Place) -> None:
+    assert place.run(place.write(plan_of({"a": sh(TELLS), "b": sh(TELLS)})), "--only", "a").code == 1
+    said = say(place, "create", "n", TELLS, "--command")
+    assert (
+        "the latest start asked for other tasks only, and n waits for another 'daplug-supervise run'" in said
+    )
+    assert "resume" not in said
+    assert "daplug-supervise run plan.json" in here(place, "why", "n").out
+    assert place.run("plan.json").code == 0
+    assert set(place.statuses().values()) == {"done"}
 
 
 # --- words ------------------------------------------------------------------------------------------------------

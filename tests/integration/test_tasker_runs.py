@@ -196,6 +196,10 @@ def test_its_own_stop_file_halts_and_resume_takes_it_away(session: Session) -> N
     assert session.words == dict.fromkeys(WORK, "complete")
     assert not (session.home / "STOP").exists()
     assert session.json("state.json")["halt"]["requested"] is False
+    (session.home / "STOP").touch()
+    assert session.place.run("check-halt").code == 1, "it holds the next run"
+    assert session.place.run("resume", f"--executor={STANDIN}", "--quiet").code == 0, "nothing is unfinished"
+    assert session.place.run("check-halt").code == 0
 
 
 def test_a_bundle_that_may_not_be_used_fails_its_task_alone(session: Session) -> None:

@@ -14,9 +14,13 @@ from pathlib import Path
 
 import pytest
 from cli import HOLD, MARKING, PROGRAM, Place, alive, finish, kill, opened, plan_of, sh, until
+from core_making import RUN, Story
+from core_making import plan_of as core_plan
 
+from daplug_supervisor.cli.watch.tails import Tails
 from daplug_supervisor.core.commands import Command
 from daplug_supervisor.core.plan import Plan, Provider, Retry
+from daplug_supervisor.core.secrets import Mask
 from daplug_supervisor.supervisor.commands.inbox import send
 from daplug_supervisor.workspace.files import StateDirectory
 
@@ -297,3 +301,15 @@ def test_what_does_not_go_together_is_refused(place: Place) -> None:
     assert found.code == 2
     assert "events --follow --json" in found.err
     assert json.loads(found.out)["error"]["code"] == "usage"
+
+
+def test_of_a_line_longer_than_what_is_read_the_end_is_shown_without_half_a_secret(place: Place) -> None:
+    story = Story(core_plan(["a"]))
+    story.start("a")
+    directory, mask = StateDirectory(place.state), Mask.of({"API_TOKEN": SECRET})
+    output = Path(directory.attempt(RUN, "a", 1), "stdout.log")
+    output.parent.mkdir(parents=True)
+    end = f"{SECRET[-20:]} {'word ' * 20000}"[:65536]
+    output.write_text(SECRET[:-20] + end)
+    [shown] = Tails(directory, mask).lines(story.run, "a", 5)
+    assert shown.startswith("*** word word")

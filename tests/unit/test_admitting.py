@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 from core_making import Story, plan_of
+from msgspec.structs import replace
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.commands import Command
 from daplug_supervisor.core.machine import Status
 from daplug_supervisor.core.plan import Assignment, Provider, Task
+from daplug_supervisor.core.state import State
 from daplug_supervisor.core.surgery.edits import Edit
 from daplug_supervisor.core.surgery.new_tasks import NewTask
 from daplug_supervisor.errors import NotPossibleError, UsageError
@@ -52,6 +54,15 @@ def story(**tasks: Task) -> Story:
 def refused(found: Story, event: ev.Event, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         admitted(ADMISSION, found.run, [event])
+
+
+def test_a_command_about_a_task_is_of_one_run_whatever_else_it_names() -> None:
+    found = State({name: replace(story().run, id=name) for name in ("r1", "r2")})
+    recorded: list[str] = []
+    orders = Orders(found, lambda: 1.0, ADMISSION)
+    for verb in ("pause_provider", "skip"):
+        orders.carry_out(Command("c", verb, task="a", provider="one"), lambda run, *_: recorded.append(run))
+    assert recorded == ["r1", "r1", "r2", "r2", "r2", "r2"]
 
 
 def test_what_changes_no_plan_is_not_looked_at() -> None:

@@ -175,6 +175,50 @@ def test_another_task_with_the_id_of_one_that_was_removed_is_told_of() -> None:
     assert list(news(told.run, standing(told.run, told.now))) == ["needs_person/a/1"]
 
 
+def test_a_task_that_left_the_plan_file_and_came_back_is_told_of() -> None:
+    told = story(a=task(retry=ONCE), b=task())
+    told.attempt("a", OutcomeKind.FAILED)
+    tell(told, *standing(told.run, told.now))
+    whole = told.run.plan
+    told.record(ev.PlanChanged(replace(whole, tasks={"b": whole.tasks["b"]})), ev.PlanChanged(whole))
+    told.attempt("a", OutcomeKind.FAILED)
+    assert list(news(told.run, standing(told.run, told.now))) == ["needs_person/a/1"]
+
+
+def test_a_task_that_goes_takes_with_it_only_what_was_told_of_it() -> None:
+    """Whatever it is called: keys have numbers and other words in them, too."""
+    told = Story(plan_of({"1": task(), "finished": task(), "review": task(), "a": task()}, notify=TOLD))
+    kept = ["needs_person/a/1", "needs_person/a/1/review", "finished/1", "finished/2", "limited/1/1.000/days",
+            "needs_person/pool:1/1000.000"]  # fmt: skip
+    gone = ["needs_person/1/1", "needs_person/1/2/review", "needs_person/a/1/0", "needs_person/1/a/2"]
+    told.record(*(ev.Notified("needs_person", key) for key in kept + gone))
+    told.record(ev.TaskRemoved("1"), ev.TaskRemoved("finished"), ev.TaskRemoved("review"))
+    assert list(told.run.notified) == kept
+    assert ending(told.run, halted=False).key == "finished/3"
+
+
+def test_a_part_that_failed_holds_back_only_who_waits_for_it() -> None:
+    told = story(whole=task(delegate=1), one=task(parent="whole", retry=ONCE))
+    told.attempt("one", OutcomeKind.FAILED, detail="no luck")
+    [failed] = standing(told.run, told.now)
+    assert failed.sentence == "Task one failed after 1 try: no luck."
+
+
+def test_parts_that_are_cancelled_by_thousands_are_told_of_one_by_one() -> None:
+    count = 3000
+    parts = {f"c{at}": task(parent="whole") for at in range(count)}
+    told = Story(plan_of({"whole": task(delegate=1), **parts}, notify=TOLD))
+    told.record(ev.Delegated("whole"))
+    found: list[Episode] = []
+    for name in list(told.task("whole").children):
+        told.record(ev.TaskCancelled(name))
+        found += began(told.run, ev.TaskCancelled(name), told.now)
+    assert len(found) == count
+    assert all(still(told.run, one, told.now) for one in found)
+    told.record(ev.TaskReset("c0"), ev.TaskRemoved("c1"))
+    assert not any(still(told.run, one, told.now) for one in found[:2])
+
+
 # --- providers ---------------------------------------------------------------------------------------------------
 
 

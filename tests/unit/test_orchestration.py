@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+import pytest
 from core_making import RUN, Story, chain, plan_of, result, task
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.claims import KEY
 from daplug_supervisor.core.health import Suspect
-from daplug_supervisor.core.plan import Criterion, Provider
+from daplug_supervisor.core.plan import Criterion, Provider, Task
 from daplug_supervisor.core.results import Exit, Outcome, OutcomeKind, Result
+from daplug_supervisor.core.stages import stages_of
 from daplug_supervisor.views.orchestration.course import Course
 from daplug_supervisor.views.orchestration.events import Line, follow, new_course
 from daplug_supervisor.views.orchestration.handoffs import handoff
@@ -318,6 +321,25 @@ def test_parts_that_come_later_and_one_that_goes() -> None:
     story.record(ev.TaskReset("whole"))
     delegate(story)
     assert types(story)[-1] == "orchestration_resumed"
+
+
+def test_a_thousand_tasks_that_come_are_not_sorted_a_thousand_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    story = Story(plan_of({"whole": task(delegate=1), "gone": task()}))
+    delegate(story)
+    for at in range(1000):
+        story.record(ev.TaskAdded(f"t{at}", task(parent="whole")))
+    story.record(ev.TaskRemoved("gone"))
+    sorted_anew: list[int] = []
+
+    def counted(tasks: Mapping[str, Task]) -> dict[str, int]:
+        sorted_anew.append(len(tasks))
+        return stages_of(tasks)
+
+    monkeypatch.setattr("daplug_supervisor.views.orchestration.course.stages_of", counted)
+    found = told(story)[1]
+    assert [line.type for line in found[-3:]] == ["subtask_added", "subtask_added", "subtask_removed"]
+    assert found[-2].orchestration_id == f"orch-{RUN}-whole"
+    assert len(sorted_anew) < 5
 
 
 def test_a_plan_that_was_edited() -> None:

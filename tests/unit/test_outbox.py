@@ -227,6 +227,14 @@ def test_commands_come_in_the_order_in_which_they_were_written(box: Path) -> Non
     assert outbox.asked(str(box), 2)[1]
 
 
+def test_of_those_written_at_the_same_moment_numbers_count_as_numbers(box: Path) -> None:
+    names = ["1", "2", "10", "11", "a2", "a10", "a10b", "b"]
+    for name in sorted(names, reverse=True):
+        (box / "commands" / f"{name}.json").write_text(name)
+        os.utime(box / "commands" / f"{name}.json", (7, 7))
+    assert ids(box) == names
+
+
 def test_what_is_no_command_is_no_command(box: Path, tmp_path: Path) -> None:
     commands = box / "commands"
     (tmp_path / "secret").write_text("{}")

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.claims import Claim, claim_of, kept, lacking
-from daplug_supervisor.core.delegation import children_done, landing_on, parts_of, progress
+from daplug_supervisor.core.delegation import children_done, landing_on, parts_of, progress, reviewed
 from daplug_supervisor.core.model import Run
 from daplug_supervisor.core.queues import unmet
 from daplug_supervisor.core.results import OutcomeKind
@@ -48,6 +48,15 @@ def done(story: Story, name: str, branch: str, *files: str, commit: str = "x") -
     )  # fmt: skip
 
 
+def test_a_person_looks_at_a_part_unless_something_above_is_looked_at_with_it() -> None:
+    story = family(review="human")
+    assert [reviewed(story.run, name) for name in "abcde"] == [False, True, False, False, False]
+    story.record(ev.TaskReset("b"))
+    assert [reviewed(story.run, name) for name in "abcde"] == [False, True, True, True, False]
+    story.record(ev.TaskRemoved("b"))
+    assert not reviewed(story.run, "c")
+
+
 def test_work_comes_home_on_the_branch_of_the_nearest_that_waits() -> None:
     story = family()
     assert landing_on(story.run, "c") == ("a", "b")
@@ -56,8 +65,27 @@ def test_work_comes_home_on_the_branch_of_the_nearest_that_waits() -> None:
     assert landing_on(story.run, "c") == ("a",)
     story.record(ev.TaskCancelled("a"))
     assert landing_on(story.run, "c") == ()
-    assert landing_on(family(land=False).run, "d") == ("a",)
     assert parts_of(story.run, "a") == ["b", "c", "d"]
+
+
+def test_there_is_no_end_to_how_deep_people_may_divide_a_task() -> None:
+    names = [f"t{number}" for number in range(3000)]
+    above = dict(zip(names[1:], names, strict=False))
+    story = Story(plan_of({name: task(parent=above.get(name)) for name in names}))
+    assert parts_of(story.run, "t0") == names[1:]
+
+
+def test_what_is_to_stay_in_a_worktree_has_the_work_of_its_parts_and_goes_no_further() -> None:
+    """Parts take `land: false` over from the task that they are a part of: their work is a part of its own."""
+    story = family(land=False)
+    assert (landing_on(story.run, "d"), landing_on(story.run, "b")) == (("b",), ())
+    stays = task(worktree=True, land=False)
+    parts = {"b": replace(stays, parent="a"), "c": replace(stays, parent="b")}
+    story = Story(plan_of({"a": stays, **parts}))
+    story.record(ev.Delegated("a"), ev.Delegated("b"))
+    assert (landing_on(story.run, "c"), landing_on(story.run, "b")) == (("a", "b"), ("a",))
+    story.record(ev.TaskCancelled("b"))
+    assert landing_on(story.run, "c") == ("a",)
 
 
 def test_no_part_begins_while_the_task_that_it_is_a_part_of_is_at_work() -> None:
@@ -125,11 +153,29 @@ def test_what_parts_have_changed_is_not_told_of_their_parents_as_well() -> None:
 
 def test_whose_branch_is_still_waited_for_is_known_from_the_journal() -> None:
     story = family()
-    assert over(story.entries).waiting == {"a", "b"}
+    assert over(story.entries).waiting.keys() == over(story.entries).divided == {"a", "b"}
     story.record(ev.TaskReset("b"), ev.Delegated("b"), ev.TaskRemoved("b"))
-    assert over(story.entries).waiting == {"a"}
+    assert over(story.entries).waiting.keys() == over(story.entries).divided == {"a"}
     story.record(ev.TaskCancelled("a"))
-    assert over(story.entries).waiting == set()
+    assert not over(story.entries).waiting
+    assert over(story.entries).divided == {"a"}
+
+
+def test_what_waits_for_a_person_and_what_parts_did_is_kept_until_it_has_landed() -> None:
+    story = family()
+    done(story, "c", "daplug/r1-b")
+    done(story, "d", "daplug/r1-b")
+    story.record(ev.ChildrenDone("b", 1, "b-1", "codex", result()))
+    assert over(story.entries).waiting.keys() == {"a"}
+    assert over(story.entries).divided == {"a", "b"}
+    story.record(ev.ReviewRequested("b"))
+    assert over(story.entries).waiting["b"] == "waits for a person to look at its work"
+    story.record(ev.Approved("b"))
+    assert over(story.entries).waiting.keys() == {"a"}
+    stays = over([*story.entries, ev.Entry(99, "r1", 0.0, ev.Landed("b"))])
+    assert stays.divided == {"a", "b"}, "it was to stay where it is"
+    story.record(ev.StepDone("b", "merge", "daplug/r1-a"), ev.Landed("b", "x", ("file",)))
+    assert over(story.entries).divided == {"a"}
 
 
 def test_a_whole_hands_on_what_its_parts_do_and_what_none_does_is_missed() -> None:

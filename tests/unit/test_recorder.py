@@ -112,6 +112,15 @@ async def test_an_event_that_does_not_fit_is_not_recorded() -> None:
     assert (desk.journal.groups, desk.changes, desk.state.runs) == ([], 0, {})
 
 
+async def test_what_came_before_an_event_that_does_not_fit_is_in_the_journal_as_it_is_in_the_state() -> None:
+    desk = Desk()
+    with pytest.raises(IllegalTransitionError):
+        desk.recorder.record("r1", SUBMITTED, ev.Landed("a"), ev.RunStarted())
+    assert (desk.journal.seq, desk.state.seq, desk.changes) == (1, 1, 1)
+    desk.recorder.record("r1", ev.RunStarted())
+    assert (desk.journal.seq, desk.state.seq, desk.state.runs["r1"].starts) == (2, 2, 1)
+
+
 async def test_settling_waits_for_all_and_a_failure_reaches_everybody() -> None:
     desk = Desk()
     for name in ("r1", "r2"):

@@ -122,10 +122,12 @@ def test_what_was_changed_is_kept_in_mind_with_its_first_form() -> None:
 
 def test_a_task_that_is_taken_out_is_forgotten() -> None:
     story = Story(chain("a", "b", "c"))
-    story.record(ev.Notified("needs_person", "a/b"), ev.Notified("needs_person", "b/1"))
+    story.record(*(ev.Notified("needs_person", f"needs_person/{name}/1") for name in "ab"))
+    story.record(*(ev.HookRan("post_task", name) for name in "ab"))
     story.record(ev.TaskChanged("c", task()), ev.TaskRemoved("b", "not wanted"))
     assert (list(story.run.tasks), story.run.after) == (["a", "c"], {"a": [], "c": []})
-    assert story.run.notified == {}
+    assert list(story.run.hooks) == [("post_task", "a")], "another task of that id has a hook of its own"
+    assert list(story.run.notified) == ["needs_person/a/1"]
     story.finish("a", "c")
     assert story.decide() == Finish()
 

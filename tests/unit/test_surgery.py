@@ -134,6 +134,42 @@ def test_a_change_that_cannot_be(task: str, edit: Edit, sender: str, words: str)
     refused(story, words, "update", task=task, edit=edit, sender=sender)
 
 
+def test_the_provider_that_it_has_already_leaves_the_model_as_it_is() -> None:
+    agent = Task(instructions="do it", provider="codex", model="small", variant="high", delegate=1)
+    story = Story(plan_of({"p": agent}, PROVIDERS))
+    story.start("p")
+    say(story, "create", new=(NewTask("part", "more"),), sender="p")
+    refused(story, "is so already", "update", task="part", edit=Edit(provider="codex"), sender="p")
+    say(story, "update", task="part", edit=Edit(provider="codex", priority=-1), sender="p")
+    part = story.run.spec("part")
+    assert (part.model, part.variant, part.priority) == ("small", "high", -1)
+
+
+def test_a_command_may_change_what_it_may_create() -> None:
+    story = Story(plan_of({"p": task(delegate=1), "q": task()}, PROVIDERS))
+    story.start("p")
+    for one in (new("shell"), NewTask("part", "more", provider="codex", model="m")):
+        say(story, "create", new=(one,), sender="p")
+    say(story, "update", task="shell", edit=Edit(text="echo"), sender="p")
+    say(story, "update", task="part", edit=Edit(provider="gemini", model="other"), sender="p")
+    part = story.run.spec("part")
+    assert (story.run.spec("shell").command, part.provider, part.model) == (
+        ("/bin/sh", "-c", "echo"), "gemini", "other",
+    )  # fmt: skip
+
+
+def test_whose_attempt_is_being_cancelled_has_nothing_to_say_any_more() -> None:
+    story = family()
+    say(story, "cancel", task="p")
+    for verb, more in (
+        ("create", {"new": (NewTask("late", "more"),)}),
+        ("update", {"task": "part", "edit": Edit(text="all")}),
+        ("delegate", {}),
+    ):
+        refused(story, "task p is being cancelled", verb, sender="p", **more)
+    say(story, "create", new=(NewTask("wanted", "more", parent="p"),))
+
+
 def test_each_field_that_can_be_changed() -> None:
     story = family()
     say(story, "update", task="shell", edit=Edit(text="echo", title="T", timeout=5.0))
@@ -157,6 +193,18 @@ def test_what_is_removed_is_needed_by_nobody_or_gives_them_its_needs() -> None:
     assert {name: (spec.needs, spec.parent) for name, spec in story.run.plan.tasks.items()} == {
         "other": ((), None), "only": ((), None), "part": ((), None), "shell": ((), None),
     }  # fmt: skip
+
+
+def test_a_name_under_which_work_lies_is_not_given_to_another_task() -> None:
+    story = Story(plan_of(dict.fromkeys(("tried", "divided", "untouched", "last"), task()), PROVIDERS))
+    story.attempt("tried", OutcomeKind.PLAN_ERROR)
+    say(story, "split", task="divided", new=(new("part"),))
+    for name in ("tried", "divided", "untouched"):
+        say(story, "remove", task=name)
+    words = "was removed after it had begun, and its work is still there under that name"
+    refused(story, f"a task Tried {words}", "create", new=(new("Tried"),))
+    refused(story, f"a task divided {words}", "split", task="last", new=(new("divided"),))
+    say(story, "create", new=(new("untouched"),))
 
 
 def test_who_may_delegate_what() -> None:
@@ -236,3 +284,29 @@ def test_parts_go_on_without_a_parent_that_the_file_has_no_longer() -> None:
     say(story, "create", new=(new("part", parent="c"),))
     assert with_edits(story.run, FILE).tasks["part"].parent == "c"
     assert with_edits(story.run, plan_of({"a": task()}, PROVIDERS)).tasks["part"].parent is None
+
+
+def test_parts_without_their_parent_stay_also_when_the_file_is_run_once_more() -> None:
+    story = Story(FILE)
+    say(story, "create", new=(new("part", parent="c"),))
+    file = plan_of({"a": task()}, PROVIDERS)
+    story.record(ev.PlanChanged(with_edits(story.run, file)))
+    assert set(with_edits(story.run, file).tasks) == {"a", "part"}
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_what_has_failed_and_left_the_file_goes_if_it_would_be_tried_again(*, again: bool) -> None:
+    story = Story(FILE)
+    story.attempt("a", OutcomeKind.PLAN_ERROR)
+    say(story, "create", new=(new("part", parent="a"),))
+    without = plan_of({"x": task()}, PROVIDERS)
+    if again:
+        story.record(ev.RunFinished())
+    assert with_edits(story.run, without).tasks["part"].parent == (None if again else "a")
+    say(story, "create", new=(new("made", "a"),))
+    if again:
+        story.record(ev.RunFinished())
+        with pytest.raises(PlanError, match="task made was changed while the run went on, and waits for a"):
+            with_edits(story.run, without)
+    else:
+        assert with_edits(story.run, without).tasks["made"].needs == ("a",)

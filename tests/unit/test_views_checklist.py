@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from core_making import Story, plan_of, result, task
 from msgspec.structs import replace
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.boxes import BY_HAND
-from daplug_supervisor.core.plan import Criterion, Origin
+from daplug_supervisor.core.plan import Criterion, Origin, Provider
 from daplug_supervisor.core.results import Exit, Finding, Outcome, OutcomeKind, Result
 from daplug_supervisor.views.checklist_report import checklist_report, checklist_text, stands_text
 
@@ -148,6 +149,26 @@ def test_a_pull_request_has_to_be_released_first() -> None:
         "    daplug-supervise pr continue https://github.com/acme/site/pull/12",
         f"    daplug-supervise run {PATH}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("provider", "worktree", "options"),
+    [
+        (Provider(), False, ""),
+        (Provider(model="gemini"), True, " --provider gemini --worktree"),
+        (Provider(model="claude", cli="claude"), False, " --provider claude"),
+        (Provider(model="glm5", cli="opencode"), False, " --provider glm5:opencode"),
+    ],
+)
+def test_the_command_that_goes_on_has_the_options_of_the_first_one(
+    provider: Provider, worktree: bool, options: str
+) -> None:
+    tasks = {"todo-1": replace(task(), worktree=worktree)}
+    told = Story(replace(plan_of(tasks, {"codex": provider}), origin=Origin("checklist", PATH)))
+    failed(told, "todo-1")
+    told.record(ev.RunFinished())
+    told.run.source = PATH
+    assert stands_text(told.run).splitlines()[-2] == f"    daplug-supervise run {PATH}{options}"
 
 
 def test_other_plans_have_none_of_this() -> None:

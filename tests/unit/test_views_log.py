@@ -165,20 +165,20 @@ SAID: list[tuple[ev.Event, str, str, str]] = [
         ev.DelegationRequested("a"),
         "info",
         "supervisor",
-        "Hands its work to its children: its agent is ended.",
+        "Hands its work to its parts: its agent is ended.",
     ),
-    (ev.Delegated("a"), "info", "supervisor", "Delegated: waits for its children, and needs no slot."),
+    (ev.Delegated("a"), "info", "supervisor", "Delegated: waits for its parts, and needs no slot."),
     (
         ev.Delegated("a", OK, "refs/daplug/kept/a"),
         "info",
         "supervisor",
-        "Delegated: waits for its children, and needs no slot; its unfinished work is kept under refs/daplug/kept/a.",
+        "Delegated: waits for its parts, and needs no slot; its unfinished work is kept under refs/daplug/kept/a.",
     ),
     (
         ev.ChildrenDone("a", 2, "t", "codex", OK),
         "info",
         "supervisor",
-        "All its children are done: what they came to is looked at.",
+        "All its parts are done: what they came to is looked at.",
     ),
     (ev.ReviewRequested("a"), "warning", "supervisor", "Verified; waits for a person to review it."),
     (ev.Approved("a", "me"), "info", "supervisor", "Approved by me."),
@@ -196,6 +196,8 @@ SAID: list[tuple[ev.Event, str, str, str]] = [
         "supervisor",
         "A person was told of a#2 (needs person), but that did not work: exit code 1.",
     ),
+    (ev.Rejected("a", "No tests!"), "warning", "supervisor", "Rejected: No tests!"),
+    (ev.TaskAnswered("a", "The second."), "info", "supervisor", "Answered: The second."),
     (ev.Rejected("a", "no tests", "me"), "warning", "supervisor", "Rejected by me: no tests."),
 ]
 

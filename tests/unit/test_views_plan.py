@@ -6,7 +6,9 @@ import json
 
 import msgspec
 from build import Plan, Provider, plan, task
+from msgspec.structs import replace
 
+from daplug_supervisor.core.plan import Origin
 from daplug_supervisor.views.plan.preview import check
 from daplug_supervisor.views.plan.text import check_text
 
@@ -163,3 +165,9 @@ def test_who_may_not_write_is_named_before_it_costs_anything() -> None:
     providers = {"cc": Provider(model="cc-sonnet"), "codex": Provider()}
     [told] = [line for line in check(plan(tasks, providers)).warnings if "no leave to write" in line]
     assert told.startswith("a: daplug gives claude no leave")
+    assert "`worker: cli`" in told
+    session = replace(
+        plan(tasks, providers), origin=Origin("tasker", ".tasker")
+    )  # there is no plan to say that in
+    [told] = [line for line in check(session).warnings if "no leave to write" in line]
+    assert told.endswith("all the same; name another model with --provider")

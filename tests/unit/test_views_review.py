@@ -78,6 +78,16 @@ def test_a_review_of_work_in_a_shared_checkout() -> None:
     assert found.next[:2] == (f"{git} status --short -- 'src/a b.py' -x", f"{git} diff -- 'src/a b.py' -x")
 
 
+def test_a_review_where_there_is_no_repository_names_no_git() -> None:
+    found = ask(reviewing(), seen=Where("/target", "", ""))
+    assert found.sentence.endswith("criteria: 1 of 1 hold; it is in /target.")
+    assert found.next == (APPROVE, REJECT)
+    world = reviewing()
+    shown = task_detail(world.run, "a", world.at, True, seen=Where("/target", "", ""))
+    assert shown.next == (APPROVE, REJECT)
+    assert shown.worktree is None
+
+
 def test_a_review_whose_worktree_is_not_known_says_what_shows_it() -> None:
     found = ask(reviewing(worktree=True))
     assert found.sentence.endswith("criteria: 1 of 1 hold.")

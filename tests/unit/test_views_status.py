@@ -367,3 +367,5 @@ def test_what_lasts_and_a_person_should_know_is_told() -> None:
     assert found.notices == ("the disk of /x\x1b[2J has 0.0 MiB left",)
     assert "NOTE: the disk of /x\\x1b[2J has 0.0 MiB left" in status_text(found)
     assert "NOTE" not in status_text(view(world))
+    idle = status(World(two()).run, world.at, True, ["the disk of /x has 0.0 MiB left"])
+    assert idle.sentence == "Nothing is at work: see NOTE."

@@ -20,6 +20,7 @@ from daplug_supervisor.views.text import (
     harmless_json,
     listing,
     number,
+    speak_of,
     stamp,
     table,
     when,
@@ -170,3 +171,26 @@ def test_json_says_the_same_without_anything_that_a_terminal_obeys(text: str) ->
     assert json.loads(shown) == json.loads(document)
     assert not {unicodedata.category(one) for one in shown} & HARMFUL
     assert "\u00e9 \U0001f642" in shown
+
+
+def test_a_command_names_the_run_where_it_would_mean_another_one() -> None:
+    def lines() -> list[str]:
+        words = (
+            "task retry a",
+            "provider resume p",
+            "report",
+            "resume",
+            "task retry",
+            "task logs a --run r0",
+        )
+        return [command(*line.split()).removeprefix("daplug-supervise ") for line in words]
+
+    plainly = lines()
+    speak_of("r1")
+    try:
+        assert lines() == [
+            "task retry a --run r1", "provider resume p --run r1", "report r1", *plainly[3:],
+        ]  # fmt: skip
+    finally:
+        speak_of("")
+    assert lines() == plainly

@@ -44,6 +44,16 @@ def test_ready() -> None:
     assert said(ask(one())) == ("ready", "Ready: provider codex starts it next.", ())
 
 
+def test_a_full_disk_is_why_nothing_is_started() -> None:
+    world, lack = one(), "the disk of /x has 3.6 MiB left"
+    found = why(world.run, "a", world.at, live=True, lack=lack)
+    assert (found.state, found.sentence) == (
+        "ready",
+        f"Ready, but nothing is started, because {lack}; it starts when there is room: free some space.",
+    )
+    assert lack not in why(world.begin("a").run, "a", world.at, live=True, lack=lack).sentence
+
+
 def test_no_supervisor() -> None:
     world = one()
     assert said(ask(world, live=False)) == (
@@ -219,7 +229,10 @@ def test_stop_file() -> None:
 
 def test_not_selected() -> None:
     world = World(plan({"a": (), "b": ()})).say(ev.RunStarted(("b",)))
-    assert said(ask(world)) == ("not_selected", "Not selected: the latest start asked only for b.", (RESUME,))
+    told = "Not selected: the latest start asked only for b."
+    assert said(ask(world)) == ("not_selected", told, ("daplug-supervise run plan.yaml",))
+    world.run.source = ""
+    assert said(ask(world)) == ("not_selected", told, ())
 
 
 # --- blocked ------------------------------------------------------------------------------------------------

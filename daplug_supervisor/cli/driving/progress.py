@@ -30,7 +30,8 @@ _SHOWN = frozenset(
     {
         "run_submitted", "plan_changed", "attempt_started", "landed", "retry_scheduled", "task_failed", "task_stuck",
         "task_cancelled", "task_skipped", "halt_requested", "halted", "resumed", "provider_rested",
-        "provider_stopped", "provider_paused", "provider_resumed", "run_finished",
+        "provider_stopped", "provider_paused", "provider_resumed", "run_finished", "delegated", "review_requested",
+        "approved", "rejected", "task_answered", "task_added", "task_changed", "task_removed",
     }
 )  # fmt: skip
 

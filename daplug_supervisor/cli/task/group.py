@@ -24,7 +24,7 @@ from daplug_supervisor.core.secrets import Lines
 from daplug_supervisor.core.state import Run
 from daplug_supervisor.errors import NotPossibleError
 from daplug_supervisor.ports import Identity
-from daplug_supervisor.workspace import suspects
+from daplug_supervisor.workspace import room, suspects
 from daplug_supervisor.workspace.files import STDERR, STDOUT, StateDirectory
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ def show(name: str, *, run: str | None, as_json: bool, state_dir: Path | None) -
     find_task(found, name)
     at = now(found)
     live, suspicious = directory.holder() is not None, suspects.read(directory.run(found.id))
-    detail = task_detail(found, name, at, live, os.environ, suspicious, _work(directory, found, name))
+    seen = seen_of(directory, found).get(name)
+    detail = task_detail(found, name, at, live, os.environ, suspicious, _work(directory, found, name), seen)
     detail = replace(detail, health=_health(directory, found, name, at))
     print_data(detail, task_text(detail, at, width()), as_json=as_json)
     return 0
@@ -143,6 +144,7 @@ def why(name: str, *, run: str | None, as_json: bool, state_dir: Path | None) ->
         stop_file=directory.stop_requested(),
         suspects=suspects.read(directory.run(found.id)),
         seen=seen_of(directory, found).get(name),
+        lack=room.lack(str(directory.path)),
     )
     print_data(answer, views.why_text(answer, width()), as_json=as_json)
     return 0

@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from daplug_supervisor.cli.reading import choose
+from daplug_supervisor.cli.reading import choose, chosen
 from daplug_supervisor.core.model import Run
 from daplug_supervisor.core.state import State
 from daplug_supervisor.journal.reader import ReadOnlyJournal
@@ -65,7 +65,9 @@ class Following:
             replay(self._state, entry)
             self.seq = entry.seq
         self.run: Run = self._state.runs[name]
-        self.others = [mark.run for mark in journal.runs() if not mark.finished and mark.run != name]
+        marks = journal.runs()
+        chosen(marks, name)  # another run may have begun meanwhile
+        self.others = [mark.run for mark in marks if not mark.finished and mark.run != name]
         self.live = self.directory.holder() is not None
         self._clock: SystemClock = clock_of(self.run)
         return bool(found)

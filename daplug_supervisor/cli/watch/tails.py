@@ -62,7 +62,7 @@ class Tails:
             data = read_tail(Path(folder, part), _LONG_TAIL)
             text = data.decode("utf-8", "replace").splitlines()
             if len(data) == _LONG_TAIL:
-                text = text[1:]  # of the first there is only a part
+                text = text[1:] or text  # of the first there is only a part
             masked = Lines(self._mask)
             shown = [readable(masked(line)) for line in text]
             found += [self._mask(line) for line in shown if line]

@@ -31,6 +31,9 @@ from daplug_supervisor.errors import NotPossibleError, PlanError, Problem
 
 _SHOWN = 5
 
+TRIED_AGAIN = frozenset({Status.FAILED, Status.STUCK})
+"""Statuses of what begins again when the plan of a finished run is run once more."""
+
 
 class Edit(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is to be different about a task. `needs` stand in the place of those that it has."""
@@ -246,8 +249,10 @@ def _fitting(name: str, spec: Task, tasks: dict[str, Task], run: Run) -> Task:
 
 
 def _is_gone(name: str, tasks: dict[str, Task], run: Run) -> bool:
-    """Whether a task was taken out of the file; what has started stays all the same."""
-    return name not in tasks and run.tasks[name].status is Status.PENDING
+    """Whether a task was taken out of the file; what has started stays all the same, unless it begins again."""
+    status = run.tasks[name].status
+    again = run.finished_at is not None and status in TRIED_AGAIN
+    return name not in tasks and (status is Status.PENDING or again)
 
 
 def _edited(run: Run, spec: Task, edit: Edit, sender: str, known: Known) -> tuple[Task, Provider | None]:
@@ -257,18 +262,20 @@ def _edited(run: Run, spec: Task, edit: Edit, sender: str, known: Known) -> tupl
         if (value := getattr(edit, name)) is not UNSET
     }
     provider = None
-    if sender and edit.model is not UNSET:
+    agent = bool(sender) and run.spec(sender).command is None
+    if agent and edit.model is not UNSET:
         raise NotPossibleError("an agent cannot choose models: a person can")
-    if sender and run.spec(sender).command is None:
+    if agent:
         longest = None if edit.timeout is UNSET else inf if edit.timeout is None else edit.timeout
         no_more_than(run, sender, None if edit.priority is UNSET else edit.priority, longest)
     if edit.provider is not UNSET:
-        if sender and edit.provider not in run.plan.providers:
+        if agent and edit.provider not in run.plan.providers:
             raise NotPossibleError(f"the plan has no provider {edit.provider!r}")
         provider = provided_by(run, edit.provider, known, command=spec.command is not None)
-        given = {"model": None, "cli": None, "variant": None, **given, "provider": edit.provider}
+        if edit.provider != spec.provider:
+            given = {"model": None, "cli": None, "variant": None, **given, "provider": edit.provider}
     if edit.text is not UNSET:
-        if sender and spec.command is not None:
+        if agent and spec.command is not None:
             raise NotPossibleError(NO_COMMANDS)
         given |= {"prompt": None, "instructions": None, "command": None}
         given |= (

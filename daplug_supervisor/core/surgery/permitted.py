@@ -121,6 +121,10 @@ def free_id(run: Run, name: str, others: Mapping[str, Task] = {}) -> None:
         if other.lower() == lower:
             same = "" if other == name else " (upper and lower case are the same)"
             raise NotPossibleError(f"there is a task {other} already{same}: take another name")
+    if any(other.lower() == lower for other in run.removed):
+        raise NotPossibleError(
+            f"a task {name} was removed after it had begun, and its work is still there under that name: take another"
+        )
 
 
 def may_have_parts(parent: TaskState) -> None:

@@ -14,6 +14,7 @@ from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.graph import ordered
 from daplug_supervisor.core.machine import ACTIVE, Status
 from daplug_supervisor.core.model import Run, TaskState
+from daplug_supervisor.core.notifying import without
 from daplug_supervisor.core.plan import Plan, Provider, Task
 from daplug_supervisor.core.queues import (
     circle,
@@ -174,7 +175,8 @@ def removed(run: Run, event: ev.TaskRemoved) -> None:
     Raises:
         IllegalTransitionError: it does not fit; nothing has changed.
     """
-    children = _without_slot(run, event.id).children
+    task = _without_slot(run, event.id)
+    children = task.children
     tasks = {name: spec for name, spec in run.plan.tasks.items() if name != event.id}
     for child in children:
         tasks[child] = replace(tasks[child], parent=None)
@@ -182,8 +184,10 @@ def removed(run: Run, event: ev.TaskRemoved) -> None:
     sound(run.id, flaw(plan))
     _take_on(run, plan, (event.id, *children))
     index(run)
-    # Another task may get its id, and be in trouble as well.
-    run.notified = {key: told for key, told in run.notified.items() if event.id not in key.split("/")}
+    if task.attempt is not None or task.status is Status.DELEGATED:
+        run.removed.add(event.id)
+    run.notified = without(run.notified, {event.id})
+    run.hooks.pop(("post_task", event.id), None)  # of another task with its id it has not been run
 
 
 def _without_slot(run: Run, task: str) -> TaskState:

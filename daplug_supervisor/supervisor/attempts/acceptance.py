@@ -25,6 +25,7 @@ from daplug_supervisor.core.acceptance import (
     summary,
 )
 from daplug_supervisor.core.claims import Claim, claim_of
+from daplug_supervisor.core.delegation import reviewed
 from daplug_supervisor.core.plan import Task
 from daplug_supervisor.core.results import Finding, Outcome, OutcomeKind, Result
 from daplug_supervisor.core.retry import after_attempt
@@ -59,7 +60,7 @@ async def verify(desk: Desk, run: Run, task: TaskState) -> None:
         detail = f"its parts have not handed on {listing(lacking[:_SHOWN])}: it has to do so itself"
         give_up(desk, run, task, Outcome(OutcomeKind.NO_RESULT, one_line(detail)))
         return
-    if not (spec.accept or spec.wants_result or spec.review):
+    if not (spec.accept or spec.wants_result or reviewed(run, task.id)):
         _passed(desk, run, task)
         return
     held: list[Gate] = []
@@ -89,7 +90,7 @@ def _passed(
     desk: Desk, run: Run, task: TaskState, findings: tuple[Finding, ...] = (), flags: tuple[str, ...] = ()
 ) -> None:
     """It holds: it may land, once a person has looked at it where the plan wants that."""
-    event = ev.VerificationPassed if run.spec(task.id).review is None else ev.ReviewRequested
+    event = ev.ReviewRequested if reviewed(run, task.id) else ev.VerificationPassed
     desk.record(run.id, event(task.id, findings, flags))
 
 

@@ -45,8 +45,9 @@ async def release(desk: Desk, run: Run, bundle: Bundle) -> Released:
             try:
                 unless_full(error, bundle.target)
             except NoRoomError as full:
-                await room(desk, bundle.name, full)
-                continue
+                if not (desk.stopping or run.halt is not None or run.tasks[bundle.task].cancelling):
+                    await room(desk, bundle.name, full)
+                    continue  # else its first part frees it, when there is room
             log.warning("the worktree of %s is not freed: %s", bundle.name, error)
             return Released(reason=one_line(f"its worktree is left as it is: {error}"))
         if freed is None:

@@ -71,13 +71,14 @@ def _anything(run: Run, task: TaskState) -> bool:
     spec, result = run.spec(task.id), task.last
     said = claim_of(result.outcome.claim if result else None) != Claim()
     shares = spec.parent is not None and not spec.worktree  # whose part it is may have to commit it
-    return bool(said or (spec.worktree and spec.land) or spec.commit or shares or run.plan.origin)
+    lands = spec.worktree and (spec.land or landing_on(run, task.id))
+    return bool(said or lands or spec.commit or shares or run.plan.origin)
 
 
 async def _land(desk: Desk, run: Run, task: TaskState, held: list[Gate]) -> None:
     place = await found_place(desk, run, task)
     spec, joined = place.bundle.spec, None
-    if place.worktree is not None and spec.land:
+    if place.worktree is not None and (spec.land or place.above):
         joined = await _joined(desk, run, task, place, held)
         if joined is None:
             return
@@ -92,12 +93,9 @@ async def _land(desk: Desk, run: Run, task: TaskState, held: list[Gate]) -> None
     if joined is not None:
         commit = joined.commit
         desk.record(run.id, ev.StepDone(task.id, "commit", commit or "nothing to commit"))
-        while not await _settled(desk, run, task, place, joined):
-            place = await found_place(desk, run, task)
-            joined = await _joined(desk, run, task, place, held)
-            if joined is None:
-                return
-            commit, files = joined.commit, joined.files
+        if not await _settled(desk, run, task, place, joined):
+            await _land(desk, run, task, held)
+            return
         desk.record(run.id, ev.StepDone(task.id, "merge", joined.onto or run_branch.name(run.id)))
     elif spec.commit is not None:
         made = await _committed(desk, run, task, place, files, held)

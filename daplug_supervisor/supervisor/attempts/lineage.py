@@ -45,8 +45,6 @@ def giver(bundle: Bundle, run: Run, name: str) -> Giver:
 
 def above(bundle: Bundle, run: Run) -> tuple[Above, ...]:
     """The delegated tasks on whose branches the work of an attempt comes home, the outermost first."""
-    if not bundle.spec.land:
-        return ()
     specs = {name: run.spec(name) for name in landing_on(run, bundle.task)}
     return tuple(
         Above(giver(bundle, run, name), spec.base, spec.on_conflict, run.tasks[name])
@@ -65,7 +63,7 @@ def beginning(bundle: Bundle, found: tuple[Above, ...]) -> tuple[str | None, str
     """
     spec, target = bundle.spec, Path(bundle.target)
     onto, inherited = "", spec.base
-    if not spec.land or (spec.base is not None and not found):
+    if not found and (spec.base is not None or not spec.land):
         return spec.base, ""
     at = run_branch.begin(target, bundle.run)
     for one in found:

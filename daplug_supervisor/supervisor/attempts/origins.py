@@ -84,8 +84,10 @@ def save_commit(run: Run, task: TaskState, commit: str, message: str) -> None:
 async def ended(desk: Desk, run: Run, task: TaskState) -> None:
     """Tidy up after a task that was given up: its files, and what a person finds in the files of the plan."""
     given_up = task.status in ENDED and task.status is not Status.DONE and bool(task.past)
+    if not given_up or _removed(run, task):
+        return
     back = run.spec(task.id).rollback and task.status in (Status.FAILED, Status.STUCK)
-    if not given_up or not (back or run.plan.origin):
+    if not (back or run.plan.origin):
         return
     about = f"the files of {run.id}/{task.id}"
     try:
@@ -100,10 +102,17 @@ async def ended(desk: Desk, run: Run, task: TaskState) -> None:
             said = await anyio.to_thread.run_sync(differences.put_back, place.bundle, mine)
             if said:
                 log.warning("%s: %s", task.id, said)
-        wrong = await anyio.to_thread.run_sync(_end, run, task) if run.plan.origin else ""
+        wrong = ""
+        if run.plan.origin and not _removed(run, task):
+            wrong = await anyio.to_thread.run_sync(_end, run, task)
     except (SupervisorError, OSError) as error:
         wrong = str(error)
     desk.notices.tell(about, f"{about} could not be brought up to date: {wrong}" if wrong else "")
+
+
+def _removed(run: Run, task: TaskState) -> bool:
+    """Whether a task was taken out of its run, as a person may do while it is tidied up."""
+    return run.tasks.get(task.id) is not task
 
 
 def _end(run: Run, task: TaskState) -> str:

@@ -77,11 +77,11 @@ async def _attempt(desk: Desk, run: Run, task: TaskState) -> None:
     except UnpreparedError as error:
         found, outcome = Exit(None, error=error.outcome.detail), error.outcome
     found, outcome = masked(desk.mask, found, outcome)
-    if task.delegating and not task.cancelling:
+    freed = await release(desk, run, bundle) if task.delegating and not task.cancelling else None
+    if freed is not None and not task.cancelling:  # freeing takes its time, and a person may cancel meanwhile
         handed = Outcome(
             OutcomeKind.DELEGATED, f"handed to {number(len(task.children), 'part')}", usage=outcome.usage
         )
-        freed = await release(desk, run, bundle)
         desk.record(run.id, ev.Delegated(task.id, Result(handed, found), freed.kept, freed.reason))
     elif task.cancelling and outcome.kind is not OutcomeKind.COMPLETED:
         desk.record(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.errors import SupervisorError
@@ -19,12 +19,14 @@ from daplug_supervisor.workspace.git.worktrees import owner_of
 class Over(Struct, frozen=True):
     """What cleaning up has to know of a run: what it is about, and when it came to its end (UTC); None: it has not.
 
-    `waiting` are the tasks that wait for their parts: these land on their branches.
+    `waiting` says of tasks whose work comes home later what that waits for. `divided` are those that had parts and
+    have not landed: what the parts have done is on their branches, and will not be done again.
     """
 
     target: str
     finished_at: float | None
-    waiting: frozenset[str] = frozenset()
+    waiting: Mapping[str, str] = field(default_factory=dict)
+    divided: frozenset[str] = frozenset()
 
 
 class Wanted(Struct, frozen=True):
@@ -37,21 +39,33 @@ class Wanted(Struct, frozen=True):
 
 def over(entries: Iterable[ev.Entry]) -> Over:
     """What has to be known of a run, from what the journal has of it."""
-    target, finished, waiting = "", None, set[str]()
+    target, finished, waiting, divided = "", None, dict[str, str](), set[str]()
     for entry in entries:
-        if isinstance(entry.event, ev.Delegated):
-            waiting.add(entry.event.task)
-        elif isinstance(entry.event, ev.ChildrenDone | ev.TaskReset | ev.TaskCancelled):
-            waiting.discard(entry.event.task)
-        elif isinstance(entry.event, ev.TaskRemoved):
-            waiting.discard(entry.event.id)
+        _note(entry.event, waiting, divided)
         if isinstance(entry.event, ev.RunSubmitted):
             target = entry.event.target
         if isinstance(entry.event, ev.RunFinished):
             finished = entry.at
         elif not isinstance(entry.event, ev.CommandAnswered):
             finished = None  # it was gone on with
-    return Over(target, finished, frozenset(waiting))
+    return Over(target, finished, waiting, frozenset(divided))
+
+
+def _note(event: ev.Event, waiting: dict[str, str], divided: set[str]) -> None:
+    """What an event means for the work of its task."""
+    match event:
+        case ev.Delegated():
+            waiting[event.task] = "waits for its parts, which land on its branch"
+            divided.add(event.task)
+        case ev.ReviewRequested():
+            waiting[event.task] = "waits for a person to look at its work"
+        case ev.ChildrenDone() | ev.TaskReset() | ev.TaskCancelled() | ev.Approved() | ev.Rejected():
+            waiting.pop(event.task, None)
+        case ev.StepDone(step="merge"):  # what is done without it was to stay where it is
+            divided.discard(event.task)
+        case ev.TaskRemoved():
+            waiting.pop(event.id, None)
+            divided.discard(event.id)
 
 
 def clean_up(
@@ -82,8 +96,11 @@ def _worktrees(
         if run not in runs:
             return f"the journal has no run {run}"
         if task in runs[run].waiting:
-            return f"task {task} waits for its parts, which land on its branch"
-        return "" if runs[run].finished_at is not None else f"run {run} is not finished"
+            return f"task {task} {runs[run].waiting[task]}"
+        if runs[run].finished_at is None:
+            return f"run {run} is not finished"
+        divided = task in runs[run].divided and not wanted.save
+        return f"what the parts of task {task} did is on its branch only: say --save" if divided else ""
 
     try:
         yield from gc.worktrees(common, kept, whose, save=wanted.save, dry=wanted.dry_run)

@@ -93,18 +93,26 @@ def make_report(directory: StateDirectory, run: Run, now: float, mask: Mask, *, 
 
 
 def seen(directory: StateDirectory, run: Run) -> SeenOf:
-    """Where the work is that waits for a review, of tasks that have worktrees of their own."""
-    wanted = {
-        name
-        for name, task in run.tasks.items()
-        if task.status is Status.REVIEWING and run.spec(name).worktree
-    }
-    if not wanted:
+    """Where the work is that waits for a review: in worktrees of its own, or in a directory that git knows not."""
+    names = [name for name, task in run.tasks.items() if task.status is Status.REVIEWING]
+    if not names:
         return NOTHING_SEEN
-    from daplug_supervisor.workspace.git.changes import where_of  # noqa: PLC0415 (most reports need none)
+    from daplug_supervisor.workspace.git.changes import Where, where_of  # noqa: PLC0415 (most reports need none)
 
-    of = {owner: name for owner, name in owners(directory, run).items() if name in wanted}
-    return where_of(run.target, of)
+    wanted = {name for name in names if run.spec(name).worktree}
+    found: dict[str, Where] = {}
+    if wanted:
+        of = {owner: name for owner, name in owners(directory, run).items() if name in wanted}
+        found = where_of(run.target, of)
+    if len(wanted) < len(names) and not _in_repository(run.target):
+        found |= {name: Where(run.target, "", "") for name in names if name not in wanted}
+    return found
+
+
+def _in_repository(target: str) -> bool:
+    """Whether a directory is in a checkout, as far as that shows without asking git."""
+    places = (folder / ".git" for folder in (Path(target), *Path(target).parents))
+    return any(place.is_file() or (place / "HEAD").exists() for place in places)
 
 
 def _planning(run: Run, mask: Mask) -> Planning:

@@ -27,6 +27,7 @@ from daplug_supervisor.workspace.tasker import home as tasker_home
 _SHOWN: Final = 5
 _LONG: Final = 100
 _ALL_RUNS: Final = frozenset({"halt", "resume"})
+_ALL_WITH_PROVIDER: Final = frozenset({"pause_provider", "resume_provider"})
 
 _GOES_ON: Final = frozenset(
     {"create", "update", "delegate", "remove", "split", "approve", "reject", "answer", "retry", "skip"}
@@ -153,7 +154,7 @@ class Orders:
         unfinished = [run for run in runs.values() if run.finished_at is None]
         if command.verb in _ALL_RUNS:
             return unfinished
-        if command.provider:
+        if command.verb in _ALL_WITH_PROVIDER:
             return [run for run in unfinished if command.provider in run.pools] or unfinished
         task = command.task or command.sender or (command.new[0].parent if command.new else "")
         found = [run for run in unfinished or runs.values() if not task or task in run.tasks]
@@ -166,14 +167,14 @@ class Orders:
         """What a person should know beside: who goes on with the run, and what is not started."""
         if command.verb not in _GOES_ON or run.finished_at is not None:
             return ""
-        if not self._driven(run.id):
-            return f"; 'daplug-supervise resume {run.id}' goes on with it"
-        if run.halt is not None:
-            return "; the run is halted: 'daplug-supervise resume' goes on with it"
+        driven = self._driven(run.id)
         left = [one.id for one in command.new if not selected(run, one.id)]
-        return (
-            f"; this start asked for other tasks only, and {left[0]} waits for the next one" if left else ""
-        )
+        if left and (run.halt is None or not driven):  # `resume` would ask for the same ones again
+            which = "this start" if driven else "the latest start"
+            return f"; {which} asked for other tasks only, and {left[0]} waits for another 'daplug-supervise run'"
+        if not driven:
+            return f"; 'daplug-supervise resume {run.id}' goes on with it"
+        return "; the run is halted: 'daplug-supervise resume' goes on with it" if run.halt else ""
 
 
 def _sound(command: Command) -> None:

@@ -41,6 +41,9 @@ _SOON, _PAUSE, _AGAIN = 0.5, 1.0, 10.0
 
 _NEVER = (math.inf, 0)
 
+_MOST_UNTOLD = 100_000
+"""Lines that are kept for a file that cannot be written, while the journal can. The next start makes them anew."""
+
 _SHARE = 50
 """Of the time at most one part in so many goes into making these files."""
 
@@ -239,6 +242,9 @@ class Monitor:
                 self._dirty = True
                 self._wake.set()
                 self._tell_once(error)
+                if len(self._lines) > _MOST_UNTOLD:
+                    self._lines = []
+                    self._give_up(error)
                 return False
             except Exception as error:  # noqa: BLE001 (the run must not suffer)
                 self._give_up(error)

@@ -189,23 +189,23 @@ def _json(message: Message) -> bytes:
 # --- commands ----------------------------------------------------------------------------------------------------
 
 
-def _desktop(environ: Mapping[str, str]) -> tuple[str, ...] | None:
-    """What shows a message on this desktop, given a title and a text behind it."""
+def _desktop(environ: Mapping[str, str], title: str = "", text: str = "") -> tuple[str, ...] | None:
+    """What shows a message on this desktop."""
     path = environ.get("PATH")
     found = shutil.which("notify-send", path=path)
-    if found is not None:
-        return (found, "--app-name=daplug-supervisor", "--")
+    if found is not None:  # of a text it takes a backslash as the beginning of another character
+        return (found, "--app-name=daplug-supervisor", "--", title, text.replace("\\", "\\\\"))
     found = shutil.which("osascript", path=path) if sys.platform == "darwin" else None
-    return None if found is None else (found, *_APPLE)
+    return None if found is None else (found, *_APPLE, title, text)
 
 
 def _on_desktop(sender: Sender, message: Message) -> _Way:
     async def send(seconds: float) -> None:
-        shows = _desktop(sender.office.environ)
+        brief = message.brief if len(message.brief) <= _SHORT else f"{message.brief[:_SHORT]}\u2026"
+        shows = _desktop(sender.office.environ, plain(message.title), plain(brief))
         if shows is None:
             raise _FailedError("there is neither notify-send nor osascript", again=False)
-        brief = message.brief if len(message.brief) <= _SHORT else f"{message.brief[:_SHORT]}\u2026"
-        await _run(sender, message, (*shows, plain(message.title), plain(brief)), seconds)
+        await _run(sender, message, shows, seconds)
 
     return send
 

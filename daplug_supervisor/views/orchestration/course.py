@@ -123,6 +123,11 @@ class Course:
         """The orchestration that a task belongs to."""
         return self.groups[self.tasks[task].parent or ""]
 
+    def begun(self, parent: str) -> bool:
+        """Whether the orchestration of a task's parts was said to have begun; without sorting what has come since."""
+        group = self._groups.get(parent)
+        return group is not None and group.started
+
     def move(self, event: ev.TaskEvent) -> None:
         """Take over what an event means for the status of its task."""
         name = event.task
@@ -158,6 +163,7 @@ class Course:
         """A task is added, changed or taken out."""
         if isinstance(event, ev.TaskRemoved):
             self.tasks.pop(event.id)
+            self._groups.pop(event.id, None)
             for known in (self.statuses, self.working, self.dead, self.tries, self.added):
                 known.pop(event.id, None)
             for name, spec in self.tasks.items():

@@ -124,14 +124,15 @@ def _changed(course: Course, entry: ev.Entry) -> Lines:
 def _edited(course: Course, entry: ev.Entry) -> Lines:
     event = entry.event
     if isinstance(event, ev.TaskRemoved):
-        yield _line(course, course.group_of(event.id), "subtask_removed", subtask_id=event.id)
+        of = course.orchestration_id(course.tasks[event.id].parent or "")
+        yield Line("", "subtask_removed", of, subtask_id=event.id)
     course.edit(event, entry.at)
     if isinstance(event, ev.TaskAdded):
-        title = event.spec.title[:_LONGEST]
-        group = course.group_of(event.id)
-        yield _line(course, group, "subtask_added", subtask_id=event.id, title=title)
-        if group.parent and not group.started and course.statuses[group.parent] is Status.DELEGATED:
-            yield from _begin(course, group)
+        title, parent = event.spec.title[:_LONGEST], event.spec.parent or ""
+        of = course.orchestration_id(parent)
+        yield Line("", "subtask_added", of, subtask_id=event.id, title=title)
+        if parent and not course.begun(parent) and course.statuses[parent] is Status.DELEGATED:
+            yield from _begin(course, course.groups[parent])
 
 
 _OF_RUN: dict[type[ev.Event], Callable[[Course, ev.Entry], Lines]] = {

@@ -45,7 +45,8 @@ def _without_leave(plan: Plan) -> Iterator[str]:
         if doubtful and without_leave(chosen.model, chosen.cli, spec, provider.options):
             found.append(name)
     if found:
-        yield f"{listing(found)}: {NO_LEAVE}; {GIVE_LEAVE}"
+        remedy = GIVE_LEAVE if plan.origin is None else "name another model with --provider"
+        yield f"{listing(found)}: {NO_LEAVE}; {remedy}"
 
 
 def _uncounted(plan: Plan) -> Iterator[str]:

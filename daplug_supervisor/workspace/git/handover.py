@@ -106,7 +106,7 @@ def free(giver: Giver, wanted: Wanted | None, waits: Callable[[], bool] = lambda
         if own is None or record is None:
             return None
         why = ""
-        if record.state != "freed":
+        if record.state != "freed" or survey(own).whole:  # or a person has checked its branch out there
             inside = replace(giver, spared=giver.spared and f"{repository.prefix}{giver.spared}")
             why = _emptied(inside, own, record)
             own.write(replace(record, state="freed"))

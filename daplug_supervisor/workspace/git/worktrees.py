@@ -219,6 +219,9 @@ def used_again(found: Found, record: Record, wanted: Record) -> Found:
         return _make(place, wanted)
     if Path(place.path).is_symlink():
         raise ConflictError(f"{place.path} has become a link: move it away")
+    if record.state == "freed" and found.whole:  # a person has checked its branch out here
+        record = replace(record, state="made")
+        place.write(record)
     if record.state in _BRANCH_ONLY or not found.whole:
         if found.checked_out_elsewhere:
             raise ConflictError(f"branch {place.branch} is checked out elsewhere: leave it there first")
