@@ -6,12 +6,14 @@ hash of the attempt's name: reproducible, and the same after a restart.
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 from msgspec.structs import replace
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.budget import reached
 from daplug_supervisor.core.machine import Status
-from daplug_supervisor.core.model import Pool, Run, TaskState
+from daplug_supervisor.core.model import Past, Pool, Run, TaskState
 from daplug_supervisor.core.plan import COMMAND, Retry
 from daplug_supervisor.core.queues import sharing
 from daplug_supervisor.core.results import LIMITS, RULES, Follow, OutcomeKind, Result, uses_try
@@ -22,8 +24,18 @@ MAX_LOST = 3
 MAX_SILENT = 8
 """Attempts in a row that may be silent because their provider is; from then on it is the task: hours have passed."""
 
+MAX_OUTAGES = 16
+"""Outages in a row that only one task meets, which is tried ever more seldom; from then on it is the task."""
+
 _MEND_WORK = "look at what was found, mend the work or the criterion, then retry the task"
 _MEND_PLACE = "mend what the criteria need (a program, a key, the network, more time), then retry the task"
+
+_ONLY_HERE = (
+    "others were answered meanwhile: read the log, change the prompt or the model, then retry the task"
+)
+
+_AFTER_OTHERS = 5.0
+"""Seconds by which a task lets others be the next probe, if it has met the trouble of its provider before."""
 
 REST_FIRST = 30.0
 REST_LONGEST = 900.0
@@ -72,7 +84,7 @@ def _follows(run: Run, task: TaskState, result: Result, now: float, ahead: float
     if rule.follow == "delegate":
         return [ev.Delegated(task.id, result)]
     if rule.follow in ("fail", "stuck", "other"):
-        return [_final(run, task, result, rule.follow)]
+        return [_final(run, task, result, rule.follow, now)]
     if rule.follow == "fix" and run.spec(task.id).command is None:
         return [_fixed(run, task, result)]
     if rule.follow in ("verify", "fix", "retry") and not _provider_is_silent(run, task, result, now):
@@ -80,10 +92,10 @@ def _follows(run: Run, task: TaskState, result: Result, now: float, ahead: float
     return _closed(run, task, result, now, ahead)
 
 
-def _final(run: Run, task: TaskState, result: Result, follow: Follow) -> ev.Event:
+def _final(run: Run, task: TaskState, result: Result, follow: Follow, now: float) -> ev.Event:
     if follow == "fail":
         return ev.TaskFailed(task.id, result)
-    return _in_the_way(task, result) if follow == "stuck" else _elsewhere(run, task, result)
+    return _in_the_way(task, result) if follow == "stuck" else _elsewhere(run, task, result, now)
 
 
 def _in_the_way(task: TaskState, result: Result) -> ev.Event:
@@ -165,19 +177,24 @@ def _alike(before: Result, now: Result) -> bool:
     return failed[0] == failed[1]
 
 
-def _elsewhere(run: Run, task: TaskState, result: Result) -> ev.Event:
+def _elsewhere(run: Run, task: TaskState, result: Result, now: float) -> ev.Event:
     spent = task.rerouted or _tries(run, task, result) >= run.spec(task.id).retry.attempts
-    other = None if spent else _another(run, task)
+    other = None if spent else _another(run, task, now)
     return _stuck(task, result) if other is None else ev.RetryScheduled(task.id, result, provider=other)
 
 
-def _another(run: Run, task: TaskState) -> str | None:
-    """Another provider than the one that did not get further, for good; None if there is none."""
+def _another(run: Run, task: TaskState, now: float) -> str | None:
+    """Another provider than the one that did not get further, for good: one that is open, if any is.
+
+    None if there is none, or only such as nothing but a person opens again.
+    """
     if not run.spec(task.id).fallback:
         return None
     own = task.provider
     tried = task.attempt.provider if task.attempt else own
-    return next((name for name in (*run.plan.providers[own].fallback, own) if name != tried), None)
+    names = [name for name in (*run.plan.providers[own].fallback, own) if name != tried]
+    found = [name for name in names if not run.pools[name].stopped]
+    return min(found, key=lambda name: run.pools[name].closed(now), default=None)
 
 
 def _provider_is_silent(run: Run, task: TaskState, result: Result, now: float) -> bool:
@@ -213,23 +230,62 @@ def _closed(run: Run, task: TaskState, result: Result, now: float, ahead: float)
             ev.RetryScheduled(task.id, result, uses_try=False),
             ev.ProviderStopped(pool.name, outcome.detail),
         ]
+    met = _met_before(task, pool, result)
+    if outcome.kind is OutcomeKind.OUTAGE and _only_here(pool, met):
+        return [ev.TaskStuck(task.id, result, _ONLY_HERE)]
     stated = None if outcome.retry_at is None else outcome.retry_at - ahead
-    limit = outcome.kind in LIMITS
-    # Another task is to be the next probe, if there is one: it will show whether this one is silent itself.
-    waits = _until(pool, None, now) + REST_FIRST if outcome.kind is OutcomeKind.SILENT else 0.0
+    doubt = not result.exit.error  # what this machine lacks it knows best
+    waits = _waits(run, task, pool, outcome.kind, len(met), _until(pool, stated, now, doubt=doubt), now)
     return [
         ev.RetryScheduled(task.id, result, waits, uses_try=False),
         *(
-            ev.ProviderRested(one.name, _until(one, stated, now, limit=limit), outcome.detail)
-            for one in (sharing(run, pool.name) if limit else [pool])
+            ev.ProviderRested(one.name, _until(one, stated, now, doubt=doubt), outcome.detail)
+            for one in (sharing(run, pool.name) if outcome.kind in LIMITS else [pool])
         ),
     ]
 
 
-def _until(pool: Pool, stated: float | None, now: float, *, limit: bool = False) -> float:
-    """When the rest of a pool is over: at the stated time, but if one has not helped before, a limit's is doubted."""
+def _met_before(task: TaskState, pool: Pool, result: Result) -> list[Past]:
+    """The attempts right before this one that met limits and outages of the same provider, the latest first.
+
+    Where an agent could not even be started, that was this machine's fault.
+    """
+    if result.exit.error:
+        return []
+
+    def same(past: Past) -> bool:
+        found = past.result
+        return (
+            RULES[found.outcome.kind].follow == "rest" and past.provider == pool.name and not found.exit.error
+        )
+
+    return list(takewhile(same, reversed(task.past)))
+
+
+def _only_here(pool: Pool, met: list[Past]) -> bool:
+    """Whether it is the task: each time so many in a row have failed, and others were answered meanwhile."""
+    return len(met) % MAX_OUTAGES == MAX_OUTAGES - 1 and pool.answered_at > met[MAX_OUTAGES - 2].at
+
+
+def _waits(
+    run: Run, task: TaskState, pool: Pool, kind: OutcomeKind, met: int, until: float, now: float
+) -> float:
+    """Until when a task waits whose provider rests until then; 0.0: no longer than that.
+
+    Who has met the trouble before leaves the next probe to another task, if there is one: that will show whether it is
+    the task itself. But a fallback may take it over at once.
+    """
+    if kind is OutcomeKind.SILENT:
+        return _until(pool, None, now) + REST_FIRST
+    if not met or (run.spec(task.id).fallback and run.pools[task.provider].fallback):
+        return 0.0
+    return max(until + _AFTER_OTHERS, now + _rest(met) if kind is OutcomeKind.OUTAGE else 0.0)
+
+
+def _until(pool: Pool, stated: float | None, now: float, *, doubt: bool = True) -> float:
+    """When the rest of a pool is over: at the stated time, but if one has not helped before, it may be doubted."""
     if stated is not None and stated > now:
-        helpless = limit and pool.rests and pool.rest_until <= now
+        helpless = doubt and pool.rests and pool.rest_until <= now
         return max(stated, now + _rest(pool.rests - 1)) if helpless else stated
     return pool.rest_until if pool.rest_until > now else now + _rest(pool.rests)
 

@@ -162,13 +162,13 @@ def _ended(run: Run, task: TaskState, result: Result, at: float, *, counts: bool
         task.tries -= 1
     else:
         _spend(run, task, attempt.provider, result, counts=counts)
+        if kind in ANSWERED:  # what is found of it later says nothing of its provider
+            run.pools[attempt.provider].answers(at)
     task.past += (Past(attempt.number, attempt.provider, attempt.at, at, result, attempt.of_children),)
     if result.findings or result.flags:
         task.findings, task.flags = result.findings, result.flags
     task.tries += counts
     task.lost = task.lost + 1 if kind is OutcomeKind.LOST else 0
-    if kind in ANSWERED and not attempt.of_children:
-        run.pools[attempt.provider].answers(at)
 
 
 def _spend(run: Run, task: TaskState, provider: str, result: Result, *, counts: bool) -> None:

@@ -537,3 +537,19 @@ def test_the_exact_time_of_a_limit_counts_where_the_words_name_the_minute() -> N
         code=1,
     )
     assert (found.kind, found.retry_at) == ("quota", NOW + 90)
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [("You've hit your session limit · resets 9:11am (UTC)", "quota"), ("it went wrong", "unverified")],
+)
+def test_who_meets_a_limit_after_a_tool_was_denied_has_met_a_limit(said: str, kind: str) -> None:
+    denied = [{"tool_name": "Bash"}]
+    end = {
+        "type": "result",
+        "subtype": "success",
+        "is_error": True,
+        "result": said,
+        "permission_denials": denied,
+    }
+    assert outcome("claude", end).kind == kind

@@ -9,8 +9,8 @@ from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.decide import RequestHalt, Start
 from daplug_supervisor.core.model import PROBE_TRUSTED
 from daplug_supervisor.core.plan import Budget, Plan, Provider
-from daplug_supervisor.core.results import LIMITS, OutcomeKind
-from daplug_supervisor.core.retry import MAX_SILENT, REST_FIRST, REST_LONGEST
+from daplug_supervisor.core.results import LIMITS, Exit, Outcome, OutcomeKind, Result
+from daplug_supervisor.core.retry import MAX_OUTAGES, MAX_SILENT, REST_FIRST, REST_LONGEST, after_attempt
 
 K = OutcomeKind
 
@@ -78,6 +78,7 @@ def test_after_an_outage_one_probe_at_a_time_is_started() -> None:
     story.end("a", K.OUTAGE)
     story.now = story.pool().rest_until
     story.claim("b")
+    story.now = story.task("a").not_before
     assert story.decide() == Start("a", "codex")
     story.start("a")
     assert story.decide() == Start("c", "codex")
@@ -176,6 +177,102 @@ def test_a_stated_time_that_does_not_help_is_believed_less_each_time() -> None:
         rests.append(story.pool().rest_until - story.now)
         story.now = story.pool().rest_until
     assert rests == [20.0, REST_FIRST, 2 * REST_FIRST, 4 * REST_FIRST]
+
+
+def test_a_stated_time_that_does_not_end_an_outage_is_believed_less_each_time() -> None:
+    story, rests = Story(plan_of(["a"])), []
+    for _ in range(4):
+        story.attempt("a", K.OUTAGE, retry_at=story.now + 2)
+        rests.append(story.pool().rest_until - story.now)
+        story.now = story.pool().rest_until
+    assert rests == [2.0, REST_FIRST, 2 * REST_FIRST, 4 * REST_FIRST]
+
+
+def test_what_this_machine_lacks_is_looked_at_again_as_soon_as_it_said() -> None:
+    story, rests = Story(plan_of(["a"])), []
+    for _ in range(3):
+        story.start("a")
+        at = story.now + 5
+        found = Result(Outcome(K.OUTAGE, "no processes", at), Exit(None, error="fork", lack="processes"))
+        story.record(*after_attempt(story.run, story.task("a"), found, story.now))
+        rests.append(story.pool().rest_until - story.now)
+        assert story.task("a").not_before == 0.0
+        story.now = at
+    assert rests == [5.0, 5.0, 5.0]
+
+
+def met_by_one(story: Story, kind: OutcomeKind, rounds: int) -> list[str]:
+    """What is started while one task always ends so, and all others do not."""
+    started: list[str] = []
+    for _ in range(rounds):
+        for name in story.start_all():
+            started.append(name)
+            story.now += 5
+            if name == "a":
+                story.end(name, kind)
+            else:
+                story.record(ev.AttemptExited(name, result(K.COMPLETED)), ev.VerificationPassed(name))
+                story.record(ev.Landed(name))
+        story.now = story.wake_at() or story.now
+    return started
+
+
+@pytest.mark.parametrize("kind", RESTS)
+def test_a_task_that_alone_meets_trouble_does_not_keep_the_others_from_starting(kind: OutcomeKind) -> None:
+    names = ["a", *(f"b{number}" for number in range(9))]
+    story = Story(
+        plan_of({name: task(priority=name == "a") for name in names}, {"codex": Provider(parallel=1)})
+    )
+    assert set(names) <= set(met_by_one(story, kind, 40))
+
+
+def test_a_task_that_alone_meets_an_outage_for_hours_is_stuck_and_a_person_can_begin_it_again() -> None:
+    names = ["a", *(f"b{number}" for number in range(99))]
+    story = Story(
+        plan_of({name: task(priority=name == "a") for name in names}, {"codex": Provider(parallel=1)})
+    )
+    began = story.now
+    found = met_by_one(story, K.OUTAGE, 300)
+    assert (story.task("a").status, found.count("a")) == ("stuck", MAX_OUTAGES)
+    assert "others were answered" in story.task("a").remedy
+    assert story.task("a").changed_at - began > 2 * 3600
+    story.record(ev.TaskReset("a"))
+    story.attempt("a", K.OUTAGE)
+    assert story.task("a").status == "pending"
+
+
+def test_a_long_outage_of_all_is_no_task_s_fault() -> None:
+    story = Story(plan_of(["a", "b"]))
+    story.claim("b")
+    for _ in range(3 * MAX_OUTAGES):
+        story.now = max(story.task("a").not_before, story.pool().rest_until, story.now + 1)
+        story.attempt("a", K.OUTAGE)
+    assert (story.task("a").status, story.task("a").tries) == ("pending", 0)
+
+
+def test_who_stalls_goes_to_a_provider_that_is_open() -> None:
+    providers = {"codex": Provider(fallback=("glm", "gemini")), "glm": Provider(), "gemini": Provider()}
+    story = Story(plan_of({"a": task(), "b": task(), "c": task()}, providers))
+    story.record(ev.ProviderRested("glm", 5000.0))
+    story.attempt("a", K.STALLED)
+    story.record(ev.ProviderStopped("gemini", "401"))
+    story.attempt("b", K.STALLED)
+    assert [story.task(name).provider for name in "ab"] == ["gemini", "glm"]
+    story.record(ev.ProviderStopped("glm", "401"))
+    story.attempt("c", K.STALLED)
+    assert story.task("c").status == "stuck", "there is nobody to try it"
+
+
+def test_work_that_is_found_wrong_later_does_not_vouch_for_its_provider() -> None:
+    story = Story(plan_of(["a", "b", "c"]))
+    story.claim("a")
+    story.attempt("b", K.OUTAGE)
+    story.now = story.pool().rest_until
+    story.start("b")
+    answered = story.pool().answered_at
+    story.record(ev.RetryScheduled("a", result(K.VERIFY_FAILED), uses_try=False))
+    assert (story.pool().probing, story.pool().answered_at) == (True, answered)
+    assert story.decide() is None
 
 
 def test_what_a_fallback_takes_over_comes_after_its_own_tasks() -> None:

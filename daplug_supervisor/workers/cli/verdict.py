@@ -11,7 +11,7 @@ from datetime import tzinfo
 from msgspec.structs import replace
 
 from daplug_supervisor.core.bundle import Evidence
-from daplug_supervisor.core.results import Outcome, OutcomeKind
+from daplug_supervisor.core.results import RULES, Outcome, OutcomeKind
 from daplug_supervisor.workers.cli.events import events, lines, other_lines
 from daplug_supervisor.workers.cli.kinds import Cli, Reading
 from daplug_supervisor.workers.recognised import recognised
@@ -45,13 +45,21 @@ def _judged(cli: Cli, reading: Reading, code: int, evidence: Evidence, zone: tzi
     if reading.done and code == 0 and not reading.denied:
         return Outcome(OutcomeKind.COMPLETED)
     if reading.denied and code == 0:
-        denied = ", ".join(reading.denied)
-        return _outcome(OutcomeKind.UNVERIFIED, f"the agent was denied what it asked for: {denied}")
+        return _denied(cli, reading, evidence, zone)
     if reading.done:
         return _outcome(OutcomeKind.UNVERIFIED, f"done, says {cli.name}, but it failed: {ending(code)}")
     if reading.stopped:
         return _outcome(reading.stopped_as, f"{cli.name} ended before its time: {reading.stopped}")
     return _failed(cli, reading, code, evidence, zone)
+
+
+def _denied(cli: Cli, reading: Reading, evidence: Evidence, zone: tzinfo) -> Outcome:
+    """Denied what it asked for; but that is not why it ended if it met a limit after that, say."""
+    failed = None if reading.done else _failed(cli, reading, 0, evidence, zone)
+    if failed is not None and not RULES[failed.kind].uses_try:
+        return failed
+    denied = ", ".join(reading.denied)
+    return _outcome(OutcomeKind.UNVERIFIED, f"the agent was denied what it asked for: {denied}")
 
 
 def _failed(cli: Cli, reading: Reading, code: int, evidence: Evidence, zone: tzinfo) -> Outcome:
