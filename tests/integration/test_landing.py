@@ -216,3 +216,39 @@ def test_what_criteria_leave_behind_does_not_land(place: Place) -> None:
     assert git(place.target, "diff", "--name-only", f"main..{BRANCH}").splitlines() == ["a.txt", "f"]
     left = sorted(path.name for path in (place.target / ".worktrees" / "p-1-a").iterdir())
     assert left == [".git", "a.txt", "f"]
+
+
+def test_what_criteria_or_a_person_changed_after_the_look_lands_only_if_it_passes(place: Place) -> None:
+    accept = (Criterion(run="grep -q one f", name="first"), Criterion(run="echo broken > f"))
+    task = own("echo a > a.txt", accept=accept, retry=Retry(attempts=1))
+    looked = (Criterion(run="! grep broken b.txt", name="whole"),)
+    tasks = {"a": task, "b": own("echo b > b.txt", accept=looked, review="human", retry=Retry(attempts=1))}
+    assert run(place, plan_of(tasks)) == 1
+    assert landed(place) == []
+    assert place.folded().tasks["a"].findings[0].label == "first"
+    (place.target / ".worktrees" / "p-1-b" / "b.txt").write_text("broken\n")
+    assert place.run("task", "approve", "b").code == 0
+    assert place.run("resume").code == 1
+    assert landed(place) == []
+    assert [one.status for one in place.folded().tasks["b"].findings] == ["FAIL"]
+
+
+def test_repositories_that_criteria_make_are_in_nobodys_way(place: Place) -> None:
+    makes = "mkdir -p made/deep && git init -q made/deep/inner && echo x > made/deep/inner/x"
+    assert run(place, plan_of({"a": own("echo a > a.txt", accept=(Criterion(run=makes),))})) == 0
+    assert landed(place) == ["a: a"]
+    assert not (place.target / ".worktrees" / "p-1-a" / "made").exists()
+
+
+def test_work_that_others_have_landed_already_is_looked_at_with_theirs(place: Place) -> None:
+    accept = (Criterion(run="test ! -f a.txt", name="alone"),)
+    same = "echo same > same.txt"
+    tasks = {
+        "a": own(f"{same}; echo a > a.txt"),
+        "b": own(held(place) + same, accept=accept, retry=Retry(attempts=1)),
+    }
+    command = place.start("run", place.write(plan_of(tasks)))
+    until(lambda: place.events(ev.Landed, task="a"), "a has landed")
+    (place.target / "go").touch()
+    assert command.wait(20) == 1
+    assert [one.status for one in place.folded().tasks["b"].findings] == ["FAIL"]

@@ -26,6 +26,7 @@ from daplug_supervisor.core.acceptance import (
 )
 from daplug_supervisor.core.claims import Claim, claim_of
 from daplug_supervisor.core.delegation import reviewed
+from daplug_supervisor.core.machine import Status
 from daplug_supervisor.core.plan import Task
 from daplug_supervisor.core.results import Finding, Outcome, OutcomeKind, Result
 from daplug_supervisor.core.retry import after_attempt
@@ -34,7 +35,7 @@ from daplug_supervisor.ports import Gate
 from daplug_supervisor.processes.criteria import KEPT
 from daplug_supervisor.supervisor.attempts.desk import Desk
 from daplug_supervisor.supervisor.attempts.looks import directory_of, looks, room
-from daplug_supervisor.supervisor.attempts.places import Place, changed, own, place_of
+from daplug_supervisor.supervisor.attempts.places import Place, changed, own, place_of, spared
 from daplug_supervisor.supervisor.attempts.preparation import (
     NoRoomError,
     UnpreparedError,
@@ -44,11 +45,12 @@ from daplug_supervisor.supervisor.attempts.preparation import (
 from daplug_supervisor.views.text import listing
 from daplug_supervisor.workers.text import last_line, one_line
 from daplug_supervisor.workspace.bundles import VERIFICATION
-from daplug_supervisor.workspace.files import make_private, read_tail, write_atomically
+from daplug_supervisor.workspace.files import make_private, open_output, read_tail, write_atomically
 from daplug_supervisor.workspace.git import running as git
 from daplug_supervisor.workspace.git.fingerprint import fingerprint
 
 _TAIL = 4 << 10
+_LARGEST = 64 << 20
 _SHOWN = 5
 
 
@@ -133,7 +135,7 @@ async def look(desk: Desk, run: Run, task: TaskState, place: Place, held: list[G
     """Run all criteria; None if that was stopped, because the task is cancelled or the supervisor ends."""
     bundle, result = place.bundle, task.last
     claim = claim_of(result.outcome.claim if result else None)
-    files = await changed(place)
+    files, tree = await changed(place), await _to_land(run, task, place, held)
     seen = await _seen(desk, run, task, place, held)
     if seen is None:
         return None
@@ -151,11 +153,31 @@ async def look(desk: Desk, run: Run, task: TaskState, place: Place, held: list[G
         findings,
         (*(tail for _, tail in ran), *("" for _ in always)),
         tuple(desk.mask(flag) for flag in _flags(place, own(place, claim, files or ()))),
-        await _tree(place) if summary(findings) else "",
+        await _tree(place) if summary(findings) else tree,
         sha256(msgspec.json.encode(bundle.spec.accept)).hexdigest(),
     )
     await _keep(desk, place, verification)
     return verification
+
+
+async def _to_land(run: Run, task: TaskState, place: Place, held: list[Gate]) -> str:
+    """What is looked at, where that is to land as it is now; '' if nobody can tell."""
+    spec = place.bundle.spec
+    if place.worktree is None or not spec.accept or not (spec.land or place.above):
+        return ""
+    if task.check is not None and not held and task.status is not Status.LANDING:
+        return ""  # another supervisor began to look at it
+    return await anyio.to_thread.run_sync(place.tree, spared(run, place))
+
+
+def looked_at_in(directory: str) -> str:
+    """What was looked at in an attempt whose criteria hold, as `Place.tree` says; '' if nobody can tell."""
+    with (
+        suppress(OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError),
+        open_output(Path(directory) / VERIFICATION) as file,
+    ):
+        return msgspec.json.decode(file.read(_LARGEST), type=Verification).tree
+    return ""
 
 
 def refuse(desk: Desk, run: Run, task: TaskState, found: Verification) -> None:

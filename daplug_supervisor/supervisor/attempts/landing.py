@@ -23,20 +23,25 @@ from daplug_supervisor.core.machine import Status
 from daplug_supervisor.core.plan import Commit, Criterion
 from daplug_supervisor.core.results import Outcome, OutcomeKind
 from daplug_supervisor.core.state import Run, TaskState
-from daplug_supervisor.core.tasker.records import DIRECTORY
 from daplug_supervisor.errors import SupervisorError
 from daplug_supervisor.ports import Gate
 from daplug_supervisor.supervisor.attempts import differences, origins
-from daplug_supervisor.supervisor.attempts.acceptance import found_place, give_up, look, refuse, release
+from daplug_supervisor.supervisor.attempts.acceptance import (
+    found_place,
+    give_up,
+    look,
+    looked_at_in,
+    refuse,
+    release,
+)
 from daplug_supervisor.supervisor.attempts.desk import Desk
 from daplug_supervisor.supervisor.attempts.looks import looks, room
-from daplug_supervisor.supervisor.attempts.places import Place, changed, of_parts, own
+from daplug_supervisor.supervisor.attempts.places import Place, changed, of_parts, own, spared
 from daplug_supervisor.supervisor.attempts.preparation import NoRoomError, UnpreparedError, unless_full
 from daplug_supervisor.views.text import listing
 from daplug_supervisor.workers.text import one_line
 from daplug_supervisor.workspace.git import commits, messages, run_branch, worktrees
 from daplug_supervisor.workspace.git import running as git
-from daplug_supervisor.workspace.tasker import home as tasker_home
 
 _SHOWN = 5
 T = TypeVar("T")
@@ -153,7 +158,7 @@ async def _joined(
         base=worktree.base,
         message=message(run, task),
         onto=worktree.onto,
-        spared=place.relative(DIRECTORY) if tasker_home.is_kept(run) else "",
+        spared=spared(run, place),
     )
     joined = await _patient(desk, place, partial(run_branch.join, wanted))
     owner, name = worktrees.owner_of(bundle.directory), f"{run.id}-{task.id}"
@@ -166,7 +171,9 @@ async def _joined(
             OutcomeKind.CONFLICT,
             f"does not fit what came before it: {names}; the files hold both, with conflict markers",
         )
-    if joined.moved and joined.commit and bundle.spec.accept:
+    # Criteria, or a person who reviews it, may have changed it since it was looked at.
+    other = joined.moved or joined.tree not in ("", looked_at_in(bundle.directory))
+    if other and bundle.spec.accept:
         found = await look(desk, run, task, await found_place(desk, run, task), held)
         if found is None:
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from contextlib import suppress
 
 import anyio.to_thread
@@ -14,12 +15,15 @@ from daplug_supervisor.core.claims import Claim
 from daplug_supervisor.core.delegation import landing_on, parts_of
 from daplug_supervisor.core.machine import ACTIVE, Status
 from daplug_supervisor.core.state import Run, TaskState
+from daplug_supervisor.core.tasker.records import DIRECTORY
 from daplug_supervisor.supervisor.attempts import differences
 from daplug_supervisor.supervisor.attempts.desk import Desk
 from daplug_supervisor.supervisor.attempts.preparation import find_worktree, make_bundle, moved
 from daplug_supervisor.workspace.git import running as git
+from daplug_supervisor.workspace.git import trees
 from daplug_supervisor.workspace.git.changes import changed_since, remove_new, untracked
 from daplug_supervisor.workspace.git.worktrees import Worktree
+from daplug_supervisor.workspace.tasker import home as tasker_home
 
 _PATIENCE = 60.0
 
@@ -67,6 +71,15 @@ class Place(Struct, frozen=True):
                 found = untracked(self.worktree.admin, self.worktree.path, _PATIENCE)
                 return None if found is None else frozenset(found)
         return None
+
+    def tree(self, spared: str) -> str:
+        """The files of its own worktree that are to land, as git knows them; '' if nobody can tell."""
+        tree = self.worktree
+        with suppress(git.GitError, OSError):
+            if tree is not None:
+                with tempfile.TemporaryDirectory(prefix="daplug-index-", dir=tree.admin) as folder:
+                    return trees.tree(tree.path, tree.admin, tree.base, f"{folder}/index", spared)
+        return ""
 
     def tidy(self, before: frozenset[str] | None) -> None:
         """Remove what criteria have made since in the attempt's own worktree (compiled files, say): nobody's work."""
@@ -131,6 +144,11 @@ def _kept(run: Run) -> str:
     if origin is None:
         return ""
     return origin.path if origin.format == "tasker" else os.path.dirname(origin.path)  # noqa: PTH120
+
+
+def spared(run: Run, place: Place) -> str:
+    """The folder, as git names it, in which nothing is anybody's work; '' if there is none."""
+    return place.relative(DIRECTORY) if tasker_home.is_kept(run) else ""
 
 
 def own(place: Place, claim: Claim, files: tuple[str, ...]) -> tuple[str, ...]:

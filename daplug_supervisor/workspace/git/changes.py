@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from daplug_supervisor.workspace.git import running as git
 from daplug_supervisor.workspace.git.registry import Place, Record, known
-from daplug_supervisor.workspace.git.survey import survey
+from daplug_supervisor.workspace.git.survey import removed, survey
 
 _MOST_BYTES = 1 << 20
 _MOST_FILES = 2000
@@ -133,14 +133,20 @@ def untracked(admin: str, path: str, patience: float) -> tuple[str, ...] | None:
 
 
 def remove_new(path: str, names: Collection[str]) -> None:
-    """Remove files of a worktree, and the folders that are empty then; what cannot be removed stays."""
+    """Remove files of a worktree, and the folders that are empty then; what cannot be removed stays.
+
+    What ends with a slash is a repository of its own.
+    """
     top = os.path.realpath(path)
     for name in names:
-        file = Path(path, name)
-        if os.path.realpath(file.parent) != os.path.normpath(f"{top}/{name.rpartition('/')[0]}"):
+        file, above = Path(path, name), name.rstrip("/").rpartition("/")[0]
+        if os.path.realpath(file.parent) != os.path.normpath(f"{top}/{above}"):
             continue  # by way of a link
         with suppress(OSError):
-            file.unlink()
+            if name.endswith("/"):
+                removed(str(file))
+            else:
+                file.unlink()
         for folder in list(Path(name).parents)[:-1]:
             with suppress(OSError):
                 Path(path, folder).rmdir()

@@ -89,6 +89,7 @@ class Joined(Struct, frozen=True):
         tip: what the branch was at, and what the worktree is based on.
         kept: the ref of the work as it was.
         onto: the branch.
+        tree: the files of `commit`; '' if it has landed already.
     """
 
     commit: str
@@ -98,6 +99,7 @@ class Joined(Struct, frozen=True):
     tip: str
     kept: str = ""
     onto: str = ""
+    tree: str = ""
 
 
 def left_markers(path: str | Path, files: tuple[str, ...]) -> tuple[str, ...]:
@@ -138,7 +140,8 @@ class Joint:
             return self._joined("", moved=moved)
         commit = self._commit(merged, kept)
         self._leave(commit, self.index)
-        return self._joined(commit, moved=moved, files=names_of(trees.between(self.common, self.tip, commit)))
+        files = names_of(trees.between(self.common, self.tip, commit))
+        return self._joined(commit, moved=moved, files=files, tree=merged)
 
     def _joined(
         self,
@@ -148,8 +151,10 @@ class Joint:
         at: str = "",
         files: tuple[str, ...] = (),
         conflicts: tuple[str, ...] = (),
+        tree: str = "",
     ) -> Joined:
-        return Joined(commit, files, moved, conflicts, at or self.tip, self.place.kept, self.onto)
+        kept = self.place.kept
+        return Joined(commit, files, moved, conflicts, at or self.tip, kept, self.onto, tree)
 
     def _git(self, *words: str, index: str = "") -> str:
         return git.run(self.place.path, *self.words, *words, index=index or self.index)

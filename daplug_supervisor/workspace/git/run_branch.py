@@ -5,6 +5,7 @@ It moves last, when the work has been verified as it will be on it, and only if 
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -161,7 +162,9 @@ def _checked_out(common: str, ref: str) -> str:
                 continue
             if folder == Path(common):
                 return str(folder.parent) if folder.name == ".git" else str(folder)
-            checkout = Path((folder / "gitdir").read_text(errors="surrogateescape").strip()).parent
+            # It may be given from there: git does so where worktree.useRelativePaths is set.
+            link = (folder / "gitdir").read_text(errors="surrogateescape").strip()
+            checkout = Path(os.path.normpath(folder / link)).parent
             if checkout.exists():
                 return str(checkout)
     return ""
