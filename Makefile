@@ -21,12 +21,13 @@ demo: $(VENV)/installed  ## run examples/demo/plan.yaml: real processes, no acco
 	cp examples/demo/plan.yaml "$$folder"; cd "$$folder"; \
 	$(BIN)/daplug-supervise plan.yaml --state-dir .daplug
 
+# One more worker than processors: a test often waits for processes.
 test: $(VENV)/installed-all  ## check, docs, then all tests with their coverage thresholds
 	$(MAKE) check
 	$(MAKE) docs
 	mkdir -p build
 	rm -f .coverage .coverage.*
-	$(BIN)/pytest -n $(JOBS) --cov --cov-report=term --cov-fail-under=95 2>&1 | tee build/pytest.log
+	$(BIN)/pytest -n $$(($(JOBS) + 1)) --cov --cov-report=term --cov-fail-under=95 2>&1 | tee build/pytest.log
 	$(BIN)/coverage report --include='$(STRICT)' --fail-under=100
 	@tail -n 1 build/pytest.log
 

@@ -123,6 +123,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and exit with a documented code."""
+    _open_streams()
     gc.disable()  # what starts makes no garbage; `driving.drive` turns it on again
     arguments = sys.argv[1:]
     try:
@@ -143,6 +144,19 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         _flush(stream)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _open_streams() -> None:
+    """Standard streams that whoever started us had closed lead nowhere; else the next file opened would be in one."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null == number:
+                os.set_inheritable(null, True)  # those that we start have them too
+            else:
+                os.dup2(null, number)
+                os.close(null)
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False, encoding="utf-8"))  # noqa: SIM115
 
 
 def _flush(stream: TextIO) -> None:

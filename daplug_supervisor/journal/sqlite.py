@@ -24,7 +24,7 @@ import msgspec
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.errors import JournalError
 from daplug_supervisor.journal.group import Group
-from daplug_supervisor.journal.header import APPLICATION_ID, SCHEMA_VERSION, refuse, wal_of
+from daplug_supervisor.journal.header import APPLICATION_ID, SCHEMA_VERSION, refuse, shm_of, wal_of
 from daplug_supervisor.journal.reader import (
     ANSWERS,
     MARKS,
@@ -38,16 +38,19 @@ from daplug_supervisor.journal.reader import (
     script_of,
 )
 from daplug_supervisor.journal.rows import COLUMNS, Chain, Content, Row, Tail
-from daplug_supervisor.journal.wal import LOOK, Tell, Wal, is_full, make_sure, untouched
+from daplug_supervisor.journal.wal import LOOK, Tell, Wal, is_full, is_locked, make_sure, untouched, writers
 from daplug_supervisor.ports import RunMark
 
 ROOM = "room in the journal"
 """What a full disk is told of as."""
 
+TURN = "our turn in the journal"
+"""What another process that keeps the journal locked is told of as."""
+
 WAITING = "nothing is started until there is room, agents go on running"
 
 _AGAIN = 0.5
-"""Seconds after which a write that found no room is tried again."""
+"""Seconds after which a write that found no room, or another process in its way, is tried again."""
 
 _PATIENCE = 30.0
 
@@ -236,10 +239,13 @@ class SqliteJournal:
         await anyio.lowlevel.checkpoint()  # whoever acts on what was just appended adds to the same group
 
     async def _insert(self, db: aiosqlite.Connection, rows: list[Row]) -> None:
-        """Write a group. A full disk is waited for: SQLite has rolled the group back, and nobody has acted on it.
+        """Write a group.
+
+        A full disk is waited for, and another process that writes: SQLite has rolled the group back, and nobody has
+        acted on it.
 
         Raises:
-            sqlite3.Error: it failed in another way, or there was no room and we are to close; nothing is tried again.
+            sqlite3.Error: it failed in another way, or had to wait and we are to close; nothing is tried again.
             JournalError: the files are gone.
         """
         statement = _statement(rows)
@@ -247,15 +253,26 @@ class SqliteJournal:
             try:
                 await db.execute_insert(*statement)
             except sqlite3.OperationalError as error:
-                if not is_full(error) or self._tell is None or self._closing:
+                full = is_full(error)
+                if not (full or is_locked(error)) or self._tell is None or self._closing:
                     raise
-                self._tell(ROOM, f"{self._path} cannot grow: {error}; {WAITING}")
+                self._tell(TURN if full else ROOM, "")
+                self._tell(*((ROOM, self._no_room(error)) if full else (TURN, self._locked())))
                 await anyio.sleep(_AGAIN)
             else:
                 break
         self._wal.check()
         if self._tell is not None:
+            self._tell(TURN, "")
             self._tell(ROOM, "")
+
+    def _no_room(self, error: sqlite3.Error) -> str:
+        return f"{self._path} cannot grow: {error}; {WAITING}"
+
+    def _locked(self) -> str:
+        pids = writers(shm_of(self._path))
+        who = f"process {', '.join(map(str, pids))}" if pids else "another process"
+        return f"{who} keeps {self._path} locked: end it; until then nothing is started, agents go on running"
 
     def _note_end(self, *last: Any) -> None:
         """Note beside the journal how far it goes, before anybody acts on it."""

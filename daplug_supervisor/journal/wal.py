@@ -55,6 +55,12 @@ def is_full(error: BaseException) -> bool:
     )
 
 
+def is_locked(error: BaseException) -> bool:
+    """Whether a write waited too long for another process that writes: nothing was begun, and it may be tried again."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return isinstance(error, sqlite3.OperationalError) and code == sqlite3.SQLITE_BUSY
+
+
 def make_sure(journal: Path) -> None:
     """Have on the disk what can be read of a log that an earlier supervisor left.
 
@@ -178,16 +184,26 @@ def notice(journal: Path, size: int) -> str:
 
 def readers(shared: Path) -> list[int]:
     """Processes that are in the middle of reading a journal, found by their locks on its shared memory (Linux)."""
+    return _holders(shared, "READ", _READ_MARKS)
+
+
+def writers(shared: Path) -> list[int]:
+    """Processes that are in the middle of writing a journal, but not us."""
+    return _holders(shared, "WRITE", _WRITE_MARK)
+
+
+def _holders(shared: Path, how: str, marks: range) -> list[int]:
     pids = set()
     with contextlib.suppress(OSError, ValueError):
         found = shared.stat()
         place = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
         for line in Path("/proc/locks").read_text().splitlines():
             words = line.split()
-            if place in words and "READ" in words and int(words[6]) in _READ_MARKS:
+            if place in words and how in words and int(words[6]) in marks:
                 pids.add(int(words[4]))
     return sorted(pids - {os.getpid(), -1, 0})
 
 
+_WRITE_MARK = range(120, 121)
 _READ_MARKS = range(123, 128)
-"""The bytes of the shared memory that readers lock (WAL_READ_LOCK in SQLite's walformat.html)."""
+"""The bytes of the shared memory that the writer and readers lock (see SQLite's walformat.html)."""

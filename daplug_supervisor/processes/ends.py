@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -29,6 +30,9 @@ _POLL_WITHOUT_PIDFD = 0.5
 _COLLECT_PATIENCE = 2.0
 _COLLECT_LOOK = 0.005
 """How long and how often it is looked whether a dead shim was collected by its launcher."""
+
+_NOBODY = frozenset({errno.ESRCH, errno.EINVAL, errno.ENOENT})
+"""No process has the pid; of some other process a thread may have the number now (EINVAL, since Linux 6.9 ENOENT)."""
 
 
 class Found:
@@ -74,7 +78,9 @@ async def ended(identity: Identity) -> None:
         return
     try:
         pidfd = os.pidfd_open(identity.pid)
-    except ProcessLookupError:
+    except OSError as error:
+        if error.errno not in _NOBODY:
+            raise
         return
     try:
         if tree.identity_of(identity.pid) == identity:

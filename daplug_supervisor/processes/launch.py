@@ -107,7 +107,7 @@ class ShimLauncher:
         return await self._make()
 
     async def _make(self) -> HeldShim:
-        """Have a shim made, by another launcher if somebody killed the one we had. What runs is not touched by that.
+        """Have a shim made, by another launcher if the one we had is gone or stuck. What runs is not touched by that.
 
         Raises:
             LaunchError: the launcher is closed, gone, or does not answer.
@@ -118,11 +118,15 @@ class ShimLauncher:
             if self._control is None:
                 await self._leave_launcher(wait=True)
                 await self.open()
+            control = self._control
         try:
             with anyio.fail_after(_START_PATIENCE):
                 return await self._ask()
         except TimeoutError:
-            raise LaunchError(f"the launcher did not answer in {_START_PATIENCE:g} s") from None
+            error = LaunchError(f"the launcher did not answer in {_START_PATIENCE:g} s")
+            if control is self._control:
+                self._end_control(error)  # it may never answer; if it lives, it ends with its last shim
+            raise error from None
 
     async def _leave_launcher(self, *, wait: bool) -> None:
         """Collect a launcher that ends by itself; one that outlives us is collected when there is another occasion."""

@@ -40,7 +40,10 @@ class RunHandle:
         return self._run
 
     async def events(self) -> AsyncIterator[ev.Entry]:
-        """The run's entries from now on, each once it is durable; ends with the run, or when it is halted."""
+        """The run's entries from now on, each once it is durable.
+
+        Ends with the run, when it is halted, and when the supervisor is left.
+        """
         subscription = self._recorder.subscribe(self._run.id)
         if self._over.is_set():  # what is on its way to the disk, and then nothing
             await self._recorder.settle()
@@ -69,3 +72,8 @@ class RunHandle:
         """The supervisor says that nothing more will happen by itself."""
         self._report = final
         self._over.set()
+
+    def leave(self) -> None:
+        """The supervisor says that it is left: nobody will hear anything more."""
+        self.end()
+        self._recorder.end()

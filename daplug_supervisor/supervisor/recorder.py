@@ -103,6 +103,11 @@ class Recorder:
             await self._pending[0][1].wait()
             await anyio.lowlevel.checkpoint()
 
+    def end(self) -> None:
+        """Nothing more will be handed out to anybody."""
+        for subscriber in self._subscribers:
+            subscriber.end()
+
     def subscribe(self, run: str) -> Subscription:
         """Entries of a run ('' for the state directory's own), from now on."""
         subscription = Subscription(run, self._subscribers)

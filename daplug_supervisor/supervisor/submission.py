@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from daplug_supervisor.core import events as ev
@@ -10,7 +11,7 @@ from daplug_supervisor.core.machine import Status
 from daplug_supervisor.core.plan import Plan
 from daplug_supervisor.core.state import Run, State
 from daplug_supervisor.core.surgery.edits import TRIED_AGAIN, with_edits
-from daplug_supervisor.errors import HaltedError
+from daplug_supervisor.errors import HaltedError, PlanError, Problem, UsageError
 from daplug_supervisor.ports import RunMark
 from daplug_supervisor.workspace.files import StateDirectory
 
@@ -42,11 +43,31 @@ def edited(run: Run, plan: Plan, again: Sequence[ev.TaskReset]) -> Changes:
     Raises:
         PlanError: what has started, or was changed while the run went on, does not go together with it.
     """
+    _refuse_misread(run, plan)
     anew = {event.task for event in again}
     started = [
         name for name, task in run.tasks.items() if task.status is not Status.PENDING and name not in anew
     ]
     return changes(run.plan, with_edits(run, plan), started)
+
+
+def _refuse_misread(run: Run, plan: Plan) -> None:
+    """What an attempt at work came to can be read only by the worker, and as that of the CLI, that it began with.
+
+    Raises:
+        PlanError: the provider of one has another now.
+    """
+    for task in run.tasks.values():
+        if task.status is not Status.RUNNING or task.attempt is None:
+            continue
+        name = task.attempt.provider
+        old, new = run.plan.providers[name], plan.providers.get(name)
+        if new is not None and (old.worker, old.cli) != (new.worker, new.cli):
+            told = f"task {task.id} is at work in provider {name}, whose worker or cli is another now"
+            remedy = (
+                "give the changed provider a name of its own, or let the task end under the plan as it was"
+            )
+            raise PlanError([Problem(told, remedy, field=f"providers.{name}")])
 
 
 def tried_again(run: Run, plan: Plan) -> list[ev.TaskReset]:
@@ -71,4 +92,19 @@ def refuse_halted(directory: StateDirectory, run: Run | None) -> None:
     if run is not None and run.halt is not None and run.halt.by in ("command", "stop_file"):
         raise HaltedError(
             f"run {run.id} is halted ({run.halt.reason}): 'daplug-supervise resume' goes on with it"
+        )
+
+
+def refuse_elsewhere(run: Run | None, target: str) -> None:
+    """A plan of another directory may have the same name; its tasks are not to be done in this run's.
+
+    Raises:
+        UsageError: the run is about another directory, which is there still.
+    """
+    if run is None or run.target == target or os.path.realpath(run.target) == os.path.realpath(target):
+        return
+    if os.path.isdir(run.target):  # noqa: PTH112 (never raises); else it was moved, and its run goes on
+        raise UsageError(
+            f"run {run.id} of plan {run.plan.name} is about {run.target}, and this is {target}: go there to go on "
+            "with it; here give the plan a name of its own, or a state directory (--state-dir)"
         )

@@ -29,7 +29,7 @@ from daplug_supervisor.errors import (
     StateDirectoryError,
     UsageError,
 )
-from daplug_supervisor.journal.sqlite import ROOM, SqliteJournal
+from daplug_supervisor.journal.sqlite import ROOM, TURN, SqliteJournal
 from daplug_supervisor.ports import Attached, Clock, Durable, Journal, Launcher, RunMark, Worker
 from daplug_supervisor.processes.launch import ShimLauncher
 from daplug_supervisor.processes.tree import boot_id
@@ -52,7 +52,13 @@ from daplug_supervisor.workspace.lock import Lock
 from daplug_supervisor.workspace.tasker import home as tasker_home
 
 _LEAVE = 5.0
-"""Seconds that a full disk is waited for once the supervisor is to end."""
+"""Seconds that the journal waits for what it cannot do now once the supervisor is to end."""
+
+_WAITS = {
+    ROOM: ("the disk is full", "free some space"),
+    TURN: ("another process keeps it locked", "end that process"),
+}
+"""What the journal may wait for, and what to do about it."""
 
 
 class Supervisor:
@@ -125,6 +131,8 @@ class Supervisor:
 
     async def __aenter__(self) -> Self:
         _need_asyncio()
+        if self._recorder is not None:
+            raise UsageError("this supervisor was entered before: make a new one")
         self.directory.create()
         self._lock = self.directory.lock()
         try:
@@ -194,7 +202,7 @@ class Supervisor:
 
     async def _release(self) -> None:
         for handle in self._handles.values():
-            handle.end()
+            handle.leave()
         try:
             await self.launcher.close()
         finally:
@@ -231,7 +239,7 @@ class Supervisor:
             confirm: asked before each start.
 
         Raises:
-            UsageError: a worker cannot run here, or `only` names unknown tasks.
+            UsageError: a worker cannot run here, `only` names unknown tasks, or the run is about another directory.
             HaltedError: the run was halted by a person; `resume` lifts that.
         """
         where = str(Path(target).absolute() if target is not None else self.directory.path.parent)
@@ -240,7 +248,9 @@ class Supervisor:
         run = None if fresh else submission.unfinished(self.state, plan)
         if run is None and not fresh:
             run = await self._failed_before(plan)
+            run = submission.unfinished(self.state, plan) or run  # submitted meanwhile by somebody else
         submission.refuse_halted(self.directory, run)
+        submission.refuse_elsewhere(run, where)
         if run is not None:
             plan = with_edits(run, plan)
         unknown = [name for name in only if name not in plan.tasks]
@@ -357,7 +367,9 @@ class Supervisor:
         mark = next((mark for mark in self._marks if mark.run == run), None)
         if found is None and mark is not None:
             await self._recorder_now().settle()
-            found = await recovery.load_run(self._journal, self.state, mark, self._hear_of)
+            # Aside, for that takes a while: others may ask meanwhile, and whoever asked may go before it is whole.
+            loaded = await recovery.load_run(self._journal, State(), mark, self._hear_of)
+            found = self.state.runs.setdefault(run, loaded)
         if found is None:
             raise NotPossibleError(f"there is no run {run!r} here")
         return found
@@ -438,24 +450,25 @@ class Supervisor:
             self._monitor.hear(entry)
 
     def _end_soon(self) -> None:
-        """Somebody wants us to end: from now on a full disk is waited for only so long."""
+        """Somebody wants us to end: from now on the journal waits only so long."""
         if self._ending is None:
             self._ending = self.clock.monotonic()
 
     def _hear(self, about: str, text: str) -> None:
-        """The journal tells something, again and again while it waits for room.
+        """The journal tells something, again and again while it waits for room, or for its turn.
 
         Raises:
             JournalError: it has waited long enough.
         """
         self.notices.tell(about, text)
-        if text and about == ROOM and self._ending is not None:
+        if text and about in _WAITS and self._ending is not None:
             since = max(self._ending, self.notices.since(about))
             if self.clock.monotonic() - since > _LEAVE:
+                why, remedy = _WAITS[about]
                 raise JournalError(
-                    f"{self.directory.journal}: the disk is full, and what happened last could not be written; "
-                    "agents go on running, and leave their ends in their records: "
-                    "free some space, then run the same command again"
+                    f"{self.directory.journal}: {why}, and what happened last could not be written; "
+                    f"agents go on running, and leave their ends in their records: {remedy}, then run the same "
+                    "command again"
                 )
 
     def _recorder_now(self) -> Recorder:

@@ -10,11 +10,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import anyio
 import pytest
 from cli import Place, opened, plan_of, reached, sh, until
 from click.testing import CliRunner
 from promises import Proof
 
+from daplug_supervisor import Supervisor
 from daplug_supervisor.cli.main import cli
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.errors import JournalError
@@ -22,6 +24,7 @@ from daplug_supervisor.journal import sqlite, wal
 from daplug_supervisor.journal.header import shm_of, wal_of
 from daplug_supervisor.journal.reader import ReadOnlyJournal
 from daplug_supervisor.journal.sqlite import SqliteJournal
+from daplug_supervisor.supervisor import supervisor as supervising
 
 place = pytest.fixture(opened)
 
@@ -174,3 +177,76 @@ async def test_an_error_while_the_log_is_copied_fails_the_journal(
         journal.append("r", 1.0, [ev.RunStarted()])
     await durable.wait()
     await journal.close()
+
+
+WRITER = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("BEGIN IMMEDIATE")
+print("holds", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def a_writer(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that keeps a journal locked until its input ends."""
+    command = [sys.executable, "-c", WRITER, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "holds\n"
+        yield holder
+
+
+async def hurry(journal: SqliteJournal) -> None:
+    """Wait only a moment for somebody else before that is told."""
+    assert journal._db is not None
+    await journal._db.execute_fetchall("PRAGMA busy_timeout=10")
+
+
+@pytest.mark.promise("P16")
+async def test_somebody_who_keeps_the_journal_locked_is_told_of_and_waited_for(
+    tmp_path: Path, proof: Proof
+) -> None:
+    """Nothing is lost by it, and the night goes on when it is over."""
+    path = tmp_path / "journal.db"
+    told: list[tuple[str, str]] = []
+    journal = SqliteJournal(path, tell=lambda *what: told.append(what))
+    await journal.open()
+    await journal.append("r", 1.0, [ev.Resumed("before")])[1].wait()
+    await hurry(journal)
+    async with anyio.create_task_group() as tasks:
+        with a_writer(path) as holder:
+            durable = journal.append("r", 1.0, [ev.Resumed("meanwhile")])[1]
+            tasks.start_soon(durable.wait)
+            await reached(lambda: any(text for _, text in told), "it is told")
+            assert f"process {holder.pid} keeps {path} locked" in next(text for _, text in told if text)
+    assert told[-2:] == [(sqlite.TURN, ""), (sqlite.ROOM, "")]
+    entries = [entry async for entry in journal.read("r")]
+    assert [entry.event for entry in entries] == [ev.Resumed("before"), ev.Resumed("meanwhile")]
+    with a_writer(path):
+        durable = journal.append("r", 1.0, [ev.Resumed("never")])[1]
+        await journal.close()
+        with pytest.raises(JournalError, match="locked"):
+            await durable.wait()
+    proof.count("injected faults")
+
+
+@pytest.mark.promise("P16", "P14")
+async def test_told_to_end_while_the_journal_is_locked_it_does_not_wait_for_ever(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervising, "_LEAVE", 0.3)
+    with (
+        contextlib.ExitStack() as held,
+        pytest.raises(JournalError, match=r"keeps it locked, .*go on running"),
+    ):
+        await _left_while_locked(place, held)
+
+
+async def _left_while_locked(place: Place, held: contextlib.ExitStack) -> None:
+    async with Supervisor(place.state) as supervisor:
+        journal = supervisor._journal
+        assert isinstance(journal, SqliteJournal)
+        await hurry(journal)
+        held.enter_context(a_writer(place.state / "journal.db"))

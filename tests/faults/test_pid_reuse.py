@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ from promises import Proof
 
 from daplug_supervisor import Retry, Supervisor
 from daplug_supervisor.core import events as ev
+from daplug_supervisor.core.results import Exit
 from daplug_supervisor.ports import Attached, Gate, Identity, Launch
+from daplug_supervisor.processes import tree
+from daplug_supervisor.processes.ends import Found
 from daplug_supervisor.processes.launch import ShimLauncher
 from daplug_supervisor.supervisor.clock import SystemClock
 
@@ -91,6 +95,27 @@ def test_stops_around_the_end_of_a_tree_reach_nobody_else(tmp_path: Path, proof:
     proof.measure("signals to strangers", told["hit"], at_most=0)
     proof.count("signals", told["asked"])
     proof.count("races", told["rounds"])
+
+
+@pytest.mark.promise("P5")
+async def test_a_thread_may_have_the_number_of_a_dead_shim(tmp_path: Path) -> None:
+    """Threads have their numbers from where processes have them, and most of the numbers of a machine are theirs."""
+    over = threading.Event()
+    thread = threading.Thread(target=over.wait)
+    thread.start()
+    try:
+        number = thread.native_id or 0
+        found = tree.identity_of(number)
+        assert found is not None, "a thread can be looked at as a process can"
+        for dead in (replace(found, start=found.start - 1), replace(found, boot="former")):
+            attached = Found(dead, str(tmp_path / "left"))
+            attached.stop()
+            with anyio.fail_after(20):
+                left = await attached.wait()
+            assert left == (None if dead.boot == found.boot else Exit(None))
+    finally:
+        over.set()
+        thread.join()
 
 
 class Elsewhen(SystemClock):

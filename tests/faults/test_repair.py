@@ -12,18 +12,22 @@ from typing import Any
 
 import anyio
 import pytest
-from damage import Truth, destroy, folder, lay_out, leave_records, written
+from damage import DONE, Truth, destroy, folder, lay_out, leave_records, written
 from promises import Proof
 from test_damaged_journal import NOW, Judge
 
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core.machine import Status
+from daplug_supervisor.core.plan import Plan, Provider, Task
 from daplug_supervisor.core.state import Run, fold
 from daplug_supervisor.errors import JournalError
 from daplug_supervisor.journal.header import repair_of
 from daplug_supervisor.journal.reader import ReadOnlyJournal, examine
+from daplug_supervisor.journal.rows import Chain
+from daplug_supervisor.journal.salvage import Salvaged
 from daplug_supervisor.journal.sqlite import SqliteJournal
 from daplug_supervisor.supervisor.repair import journal as repair
+from daplug_supervisor.supervisor.repair.mend import mend
 from daplug_supervisor.workspace.files import StateDirectory
 
 
@@ -196,6 +200,48 @@ def test_runs_that_lost_nothing_go_on_as_before(truth: Truth) -> None:
         for name in ("p-2", "q-2"):
             assert runs[name].halt is None
             assert runs[name].tasks == truth.state.runs[name].tasks
+
+
+COMPLETED: dict[Status, list[ev.Event]] = {
+    Status.VERIFYING: [],
+    Status.REVIEWING: [ev.ReviewRequested("t")],
+    Status.LANDING: [ev.VerificationPassed("t")],
+    Status.DELEGATED: [ev.RetryScheduled("t", DONE), ev.Delegated("t")],
+}
+"""What follows on the first attempt's end until the task is there."""
+
+
+@pytest.mark.promise("P18")
+@pytest.mark.parametrize("status", COMPLETED)
+@pytest.mark.parametrize("again", [False, True])
+def test_what_may_have_been_sent_back_to_its_agent_is_not_accepted_as_it_is(
+    tmp_path: Path, status: Status, *, again: bool
+) -> None:
+    """The attempt that followed works in the same place, perhaps at this moment."""
+    plan = Plan("p", {"t": Task(command=("true",), provider="p")}, {"p": Provider(worker="command")})
+    begun = [ev.RunSubmitted(plan, str(tmp_path)), ev.RunStarted(), ev.AttemptStarted("t", 1, "one", "p")]
+    chain, rows = Chain(), []
+    events = [
+        *begun,
+        ev.AttemptSpawned("t", 4_100_000, 77, "boot"),
+        ev.AttemptExited("t", DONE),
+        *COMPLETED[status],
+    ]
+    for seq, event in enumerate(events, 1):
+        task = "t" if isinstance(event, ev.TaskEvent) else ""
+        rows.append(chain.seal((seq, "p-1", NOW, task, event.kind, event.version, ev.encode(event).decode())))
+    last = len(events)
+    directory = StateDirectory(tmp_path)
+    for number in (1, 2) if again else (1,):
+        record = Path(directory.attempt("p-1", "t", number)) / "process.json"
+        record.parent.mkdir(parents=True)
+        record.write_text('{"state":"starting","mark":"","shim":0}')
+    salvaged = Salvaged(rows, [(last + 1, last + 3)], end_known=True, last=last + 3)
+    run = mend(directory, salvaged, directory.journal, NOW).state.runs["p-1"]
+    assert run.halt is not None
+    found = run.tasks["t"]
+    assert found.attempt is not None
+    assert (found.status, found.attempt.number) == ((Status.STUCK, 2) if again else (status, 1))
 
 
 @pytest.mark.promise("P18")

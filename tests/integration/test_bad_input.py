@@ -268,3 +268,23 @@ def test_a_program_that_is_not_there_and_a_directory_that_is_gone(place: Place) 
     assert "nosuchprogram: not found on PATH" in ran.out
     assert "working directory" in ran.out
     place.nothing_left()
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_standard_streams_that_are_closed(place: Place, closed: str) -> None:
+    place.write(
+        plan_of({"alpha": sh(MARKING + "test -e /dev/fd/0 && test -e /dev/fd/1 && test -e /dev/fd/2")})
+    )
+    line = f'exec "$0" run plan.json {closed}'
+    process = subprocess.run(
+        ["sh", "-c", line, PROGRAM],
+        check=False,
+        cwd=place.target,
+        env=place.environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (process.returncode, "Traceback" in process.stderr) == (0, False), process
+    assert place.statuses() == {"alpha": "done"}
+    place.nothing_left()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import anyio
 import pytest
@@ -18,13 +19,16 @@ from daplug_supervisor import (
     JournalError,
     Outcome,
     OutcomeKind,
+    PlanError,
     Provider,
+    RunHandle,
     Supervisor,
     Task,
     UsageError,
 )
 from daplug_supervisor.core import events as ev
 from daplug_supervisor.core import plan as plans
+from daplug_supervisor.journal import sqlite
 from daplug_supervisor.journal.sqlite import SqliteJournal
 
 place = pytest.fixture(opened)
@@ -247,3 +251,99 @@ async def test_a_report_that_cannot_be_written_does_not_end_the_run_badly(place:
         report = await ended(await supervisor.submit(plan_of({"a": sh(line)})))
         assert (report.state, report.counts["done"]) == ("finished", 1)
     assert place.events(ev.RunFinished) == [ev.RunFinished()]
+
+
+@pytest.mark.parametrize(("line", "run"), [("true", "p-2"), ("exit 1", "p-1")])
+async def test_a_plan_submitted_by_several_at_once_is_one_run(place: Place, line: str, run: str) -> None:
+    plan = plan_of({"a": sh(line), "b": sh("true")})
+    async with Supervisor(place.state) as supervisor:
+        await ended(await supervisor.submit(plan))
+    async with Supervisor(place.state) as supervisor:
+        handles = await asyncio.gather(*(supervisor.submit(plan) for _ in range(3)))
+        assert [handle.id for handle in handles] == [run] * 3
+        assert all(handle.state is supervisor.state.runs[run] for handle in handles)
+        await ended(handles[0])
+
+
+async def test_a_run_that_is_read_is_at_hand_whole_or_not_at_all(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "PAGE", 1)
+    plan = plan_of({"a": sh(MARKING), "b": sh("exit 1", "a")})
+    async with Supervisor(place.state) as supervisor:
+        await ended(await supervisor.submit(plan))
+    async with Supervisor(place.state) as supervisor:
+        reading = asyncio.create_task(supervisor.submit(plan))
+        fetch, pages = SqliteJournal._fetch, iter(range(4))
+
+        async def cancelled(self: SqliteJournal, query: str, values: tuple[object, ...]) -> list[sqlite3.Row]:
+            if next(pages, None) is None:
+                reading.cancel()
+            return await fetch(self, query, values)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(SqliteJournal, "_fetch", cancelled)
+            await asyncio.wait([reading])
+        assert reading.cancelled()
+        assert not supervisor.state.runs
+        assert (await ended(await supervisor.submit(plan))).counts["done"] == 1
+    assert [line.split()[0] for line in place.lines()] == ["a"]
+
+
+async def test_who_waits_for_events_hears_that_the_supervisor_is_left(place: Place) -> None:
+    async def listen(run: RunHandle) -> None:
+        async for _ in run.events():
+            pass
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks, Supervisor(place.state) as supervisor:
+            tasks.start_soon(listen, await supervisor.submit(HOLDING))
+            await reached(place.lines, "a at work")
+    place.go()
+
+
+async def test_it_is_entered_once(place: Place) -> None:
+    async with Supervisor(place.state) as supervisor:
+        pass
+    with pytest.raises(UsageError, match="make a new one"):
+        async with supervisor:
+            raise AssertionError("entered")
+    async with Supervisor(place.state):
+        pass
+
+
+async def test_a_plan_of_another_directory_does_not_go_on_with_this_ones_run(
+    place: Place, tmp_path: Path
+) -> None:
+    here, there, link = tmp_path / "here", tmp_path / "there", tmp_path / "link"
+    here.mkdir()
+    there.mkdir()
+    link.symlink_to(here)
+    plan = plan_of({"a": sh("pwd >> ran; exit 1")})
+    async with Supervisor(place.state) as supervisor:
+        await ended(await supervisor.submit(plan, target=here))
+        with pytest.raises(UsageError, match=r"run p-1 of plan p is about .*here, and this is .*there"):
+            await supervisor.submit(plan, target=there)
+        ran = len((here / "ran").read_text().splitlines())
+        await ended(await supervisor.submit(plan, target=link))
+        assert len((here / "ran").read_text().splitlines()) == 2 * ran
+        assert not (there / "ran").exists()
+
+
+async def test_an_attempt_at_work_is_read_by_the_worker_that_it_began_with(place: Place) -> None:
+    held = {"a": sh(MARKING + HOLD), "b": Task(instructions="do it", provider="theirs")}
+    theirs = Provider(worker="theirs")
+    plan = plan_of(held, {"p": POOL, "theirs": theirs})
+    other = plan_of(held, {"p": Provider(worker="theirs"), "theirs": theirs})
+    named = plan_of({"a": sh(MARKING + HOLD, provider="q"), "b": sh("true", provider="q")}, {"q": POOL})
+    workers = {"theirs": Faulty("nowhere")}
+    async with Supervisor(place.state, workers=workers) as supervisor:
+        await supervisor.submit(plan, only=["a"])
+        await reached(place.lines, "a at work")
+    async with Supervisor(place.state, workers=workers) as supervisor:
+        with pytest.raises(PlanError, match="task a is at work in provider p"):
+            await supervisor.submit(other)
+        place.go()
+        assert (await ended(await supervisor.submit(named))).counts["done"] == 2
+    assert [line.split()[0] for line in place.lines()] == ["a"]
+    place.nothing_left()

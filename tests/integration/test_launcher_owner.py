@@ -118,19 +118,45 @@ async def test_a_launcher_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch
         await ShimLauncher().open()
 
 
-async def test_a_launcher_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launching, "_START_PATIENCE", 0.1)
-    async with opened() as launcher:
-        await launcher.reserve()
+@pytest.mark.parametrize("others", ["answers", "is stopped too"])
+async def test_a_launcher_that_does_not_answer_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: str
+) -> None:
+    """Whatever has stopped it: one may wait for it all night."""
+    stopped: list[int] = []
+    first = ShimLauncher.open
+
+    def stop(launcher: ShimLauncher) -> None:
         assert launcher._process is not None
+        stopped.append(launcher._process.pid)
+        os.kill(stopped[-1], signal.SIGSTOP)
+
+    async def again(launcher: ShimLauncher) -> None:
+        await first(launcher)
+        if others == "answers":
+            monkeypatch.setattr(launching, "_START_PATIENCE", 20.0)
+        else:
+            stop(launcher)
+
+    monkeypatch.setattr(launching, "_CLOSE_PATIENCE", 0.1)
+    async with opened() as launcher:
+        running = (await launcher.reserve()).open(shell(tmp_path / "a", f"{HOLD} 5", cwd=str(tmp_path)))
         while launcher.idle() is not None:
             pass
-        launcher._process.send_signal(signal.SIGSTOP)
+        stop(launcher)
+        monkeypatch.setattr(launching, "_START_PATIENCE", 0.1)
+        monkeypatch.setattr(ShimLauncher, "open", again)
         try:
-            with pytest.raises(LaunchError, match=r"did not answer in 0\.1 s"):
-                await launcher.reserve()
+            if others == "answers":
+                assert (await finished(launcher, shell(tmp_path / "b", "exit 6"))).code == 6
+            else:
+                with pytest.raises(LaunchError, match=r"did not answer in 0\.1 s"):
+                    await launcher.reserve()
+            (tmp_path / "go").touch()
+            assert (await end_of(running)).code == 5
         finally:
-            launcher._process.send_signal(signal.SIGCONT)
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
 
 
 async def test_too_many_open_files_are_said(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from daplug_supervisor.processes.ends import read_exit
 from daplug_supervisor.processes.shim import RECORD_SIZE, agent, memory, output, record, system
 from daplug_supervisor.processes.shim.agent import find
 from daplug_supervisor.processes.shim.output import Log
+from daplug_supervisor.processes.shim.shim import Shim
 from daplug_supervisor.processes.shim.watch import Watch
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="has no such processes")
@@ -334,3 +335,20 @@ def test_an_alarm_is_readable_until_it_is_drained() -> None:
         os.close(signal.set_wakeup_fd(old))
         os.close(readable)
         signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENOSPC])
+def test_a_file_system_that_cannot_promise_room_is_good_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, "no")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse, raising=False)
+    one = Shim.__new__(Shim)
+    try:
+        with pytest.raises(OSError, match="no") if number == errno.ENOSPC else contextlib.nullcontext():
+            one.claim(str(tmp_path / "1"), "mark")
+            assert json.loads((tmp_path / "1" / "process.json").read_bytes())["state"] == "starting"
+    finally:
+        os.close(one.record)

@@ -34,6 +34,7 @@ LOST_PROVIDER = "lost"
 _LOST_PLAN = "The journal was damaged, and what this task was to do was lost with it."
 _ENDED = frozenset({Status.FAILED, Status.STUCK, Status.CANCELLED, Status.SKIPPED})
 _LEFT_ALONE = frozenset({Status.DONE, Status.VERIFYING, Status.LANDING, Status.DELEGATED, Status.REVIEWING})
+"""Statuses in which nothing is started; but all of them except done may have sent the task back to its agent."""
 
 
 class Loss(Struct, frozen=True):
@@ -254,9 +255,9 @@ class _Mender:
         known = task.attempt.number if task.attempt is not None else 0
         ran = traces.last(self.directory, run.id, task.id)
         plan_lost = self.revived.get(run.id, False) or task.provider == LOST_PROVIDER
-        if task.status in _LEFT_ALONE or not (
-            ran > known or plan_lost or self._may_have_lost(run.id, task.id)
-        ):
+        if task.status is Status.DONE or (task.status in _LEFT_ALONE and ran <= known):
+            return False
+        if not (ran > known or plan_lost or self._may_have_lost(run.id, task.id)):
             return False
         if ran <= known:
             started = task.status is Status.RUNNING or (run.id, task.id) in self.dropped or plan_lost
@@ -283,7 +284,9 @@ class _Mender:
         folder = self.directory.attempt(run.id, task.id, number)
         if again and task.status in ACTIVE:
             self._record(run.id, ev.RetryScheduled(task.id, lost, uses_try=False))
-        elif again and task.status in _ENDED:
+        elif again and task.status is Status.REVIEWING:
+            self._record(run.id, ev.Rejected(task.id, REASON))
+        elif again and task.status is not Status.PENDING:
             self._record(run.id, ev.TaskReset(task.id, REASON))
         if task.status is Status.PENDING:
             token, provider = traces.named(folder)
