@@ -27,7 +27,7 @@ test: $(VENV)/installed-all  ## check, docs, then all tests with their coverage 
 	$(MAKE) docs
 	mkdir -p build
 	rm -f .coverage .coverage.*
-	$(BIN)/pytest -n $$(($(JOBS) + 1)) --dist worksteal --cov --cov-report=term --cov-fail-under=95 2>&1 | tee build/pytest.log
+	$(BIN)/pytest -n $$(($(JOBS) + 1)) --cov --cov-report=term --cov-fail-under=95 2>&1 | tee build/pytest.log
 	$(BIN)/coverage report --include='$(STRICT)' --fail-under=100
 	@tail -n 1 build/pytest.log
 

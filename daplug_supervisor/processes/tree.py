@@ -201,8 +201,8 @@ def sweep(shim: Identity, mark: str, directory: str = "", patience: float = 5.0)
     """
     begin = time.monotonic()
     while True:
+        now = time.monotonic() - begin  # before the look, which takes long on a busy machine
         found, in_doubt = _look(shim, mark, directory)
-        now = time.monotonic() - begin
         if not found and (not in_doubt or now > _DOUBT):
             return True
         for one in found:

@@ -36,7 +36,10 @@ def ours(place: Place) -> Iterator[Path]:
 def check_private(place: Place) -> int:
     count = 0
     for path in ours(place):
-        found = path.lstat()
+        try:
+            found = path.lstat()
+        except FileNotFoundError:  # it was on its way into its place
+            continue
         assert found.st_mode & 0o077 == 0, (path, oct(found.st_mode))
         assert stat.S_IMODE(found.st_mode) == (0o700 if path.is_dir() else 0o600), (path, oct(found.st_mode))
         assert found.st_uid == os.geteuid()

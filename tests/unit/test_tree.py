@@ -20,13 +20,16 @@ from daplug_supervisor.processes import tree
 from daplug_supervisor.processes.tree import identity_of, leftovers, lives, sweep
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+MARK = f"the mark {os.getpid()}"
+"""Of these tests alone: whoever runs the others of this file beside us looks for a mark, too."""
+
 NOBODY = Identity(2**22 - 1, 1, tree.boot_id() if sys.platform == "linux" else "-")
 
 
 @pytest.fixture
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     """A process in a session of its own, with a mark."""
-    environ = os.environ | {ATTEMPT_VARIABLE: "the mark"}
+    environ = os.environ | {ATTEMPT_VARIABLE: MARK}
     with subprocess.Popen(["sleep", "1000"], start_new_session=True, env=environ) as process:
         yield process
         process.kill()
@@ -69,7 +72,7 @@ def test_a_name_with_brackets_and_spaces_is_no_trap(tmp_path: Path) -> None:
 def test_what_is_left_is_found_by_session_and_by_mark(sleeper: subprocess.Popen[bytes]) -> None:
     identity = known(sleeper.pid)
     assert leftovers(identity, "") == [identity]
-    assert leftovers(NOBODY, "the mark") == [identity]
+    assert leftovers(NOBODY, MARK) == [identity]
     assert leftovers(NOBODY, "the") == leftovers(NOBODY, "") == []
     assert leftovers(replace(identity, start=1), "") == [], (
         "somebody else has the pid, so the session is theirs"
@@ -98,13 +101,13 @@ def test_what_is_left_is_found_by_its_output(tmp_path: Path) -> None:
 def test_what_descends_from_what_is_left_is_left_too(tmp_path: Path) -> None:
     """It wiped its environment, left the session and closed its output; its parent did not."""
     line = f"setsid env -i sh -c 'echo $$ > {tmp_path}/child; exec sleep 1000' >/dev/null 2>&1 & wait"
-    environ = os.environ | {ATTEMPT_VARIABLE: "the mark"}
+    environ = os.environ | {ATTEMPT_VARIABLE: MARK}
     with subprocess.Popen(["sh", "-c", line], start_new_session=True, env=environ) as process:
         while not (tmp_path / "child").exists() or not (tmp_path / "child").read_text().strip():
             time.sleep(0.005)
         child = int((tmp_path / "child").read_text())
-        assert {one.pid for one in leftovers(NOBODY, "the mark")} == {process.pid, child}
-        assert sweep(NOBODY, "the mark")
+        assert {one.pid for one in leftovers(NOBODY, MARK)} == {process.pid, child}
+        assert sweep(NOBODY, MARK)
     assert identity_of(child) is None or not lives(known(child))
 
 
@@ -117,7 +120,7 @@ def test_a_session_of_a_pid_that_was_used_again_is_left_alone(sleeper: subproces
     try:
         shim = Identity(process.pid, 1, tree.boot_id())
         assert os.getsid(stranger) == process.pid
-        assert leftovers(shim, "the mark") == [known(sleeper.pid)]
+        assert leftovers(shim, MARK) == [known(sleeper.pid)]
         began = time.monotonic()
         assert sweep(shim, "")
         assert time.monotonic() - began >= tree._DOUBT, (
@@ -131,8 +134,8 @@ def test_a_session_of_a_pid_that_was_used_again_is_left_alone(sleeper: subproces
 def test_we_are_never_swept(sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     """A supervisor may have the pid of a dead shim, or its mark, when an agent of it started it."""
     monkeypatch.setattr(os, "getpid", lambda: sleeper.pid)
-    assert leftovers(known(sleeper.pid), "the mark") == []
-    assert sweep(known(sleeper.pid), "the mark")
+    assert leftovers(known(sleeper.pid), MARK) == []
+    assert sweep(known(sleeper.pid), MARK)
     assert sleeper.poll() is None
 
 
@@ -141,7 +144,7 @@ def test_what_we_started_ourselves_is_not_the_tree_of_the_agent_that_started_us(
 ) -> None:
     parent = os.getppid()
     monkeypatch.setattr(tree, "_is_marked", lambda pid, *_: pid == parent)
-    found = [one.pid for one in leftovers(NOBODY, "the mark")]
+    found = [one.pid for one in leftovers(NOBODY, MARK)]
     assert parent in found
     assert {os.getpid(), sleeper.pid}.isdisjoint(found)
 
@@ -149,7 +152,7 @@ def test_what_we_started_ourselves_is_not_the_tree_of_the_agent_that_started_us(
 def test_sweeping_kills_what_is_left_and_nothing_else(sleeper: subprocess.Popen[bytes]) -> None:
     with subprocess.Popen(["sleep", "1000"], start_new_session=True) as other:
         try:
-            assert sweep(NOBODY, "the mark")
+            assert sweep(NOBODY, MARK)
             assert sleeper.wait() == -signal.SIGKILL
             assert other.poll() is None
         finally:
@@ -163,7 +166,7 @@ def test_what_cannot_be_killed_is_said(
         raise PermissionError
 
     monkeypatch.setattr(signal, "pidfd_send_signal", refused)
-    assert not sweep(NOBODY, "the mark", patience=0.05)
+    assert not sweep(NOBODY, MARK, patience=0.05)
     assert sleeper.poll() is None
 
 
