@@ -31,6 +31,8 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     """A process in a session of its own, with a mark."""
     environ = os.environ | {ATTEMPT_VARIABLE: MARK}
     with subprocess.Popen(["sleep", "1000"], start_new_session=True, env=environ) as process:
+        while MARK.encode() not in Path(f"/proc/{process.pid}/environ").read_bytes():
+            time.sleep(0.001)  # it is there, and not yet what it is to be
         yield process
         process.kill()
 
